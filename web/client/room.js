@@ -1,10 +1,11 @@
+import { Chat } from "./chat.js";
 import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
 import { Encryption } from "./encryption.js";
 import { CallError, isLost, isRefusal, notConnected } from "./errors.js";
 import { Events } from "./events.js";
+import { Identity } from "./identity.js";
 import { Moderation, mutedTrack } from "./moderation.js";
-import { OutgoingChat } from "./outgoing-chat.js";
 import { ALL_PERMISSIONS, mayNotPublish, mayPublish } from "./permissions.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
@@ -27,9 +28,6 @@ import { Views } from "./views.js";
  * @import { Participant } from "./roster.js"
  * @import { Shown } from "./views.js"
  */
-
-/** Chat messages kept: as many as a page can usefully scroll through; the server keeps fewer. */
-const CHAT_KEPT = 500;
 
 /**
  * A room as one participant sees it. Listen first, then `join()`: the present state is told by the same events as later
@@ -68,17 +66,12 @@ export class Room extends Events {
   /** @type {Encryption | null} null in a call that we do not encrypt */
   #encryption = null;
   #readability;
-  #outgoingChat = new OutgoingChat((words) => this.#sayChat(words));
+  #chat = new Chat({ say: (words) => this.#sayChat(words), received: (message) => this.emit("chatReceived", message) });
+  #identity;
   /** @type {Connection | null} */
   #connection = null;
   /** @type {Connection | null} the same, once the server has let us in */
   #joined = null;
-  /** @type {Set<string>} our ids of before; the server may take a while to see that they are gone */
-  #formerIds = new Set();
-  /** @type {string | null} the token by which the server knows us again, null if it does not */
-  #session = null;
-  /** The present token is that of a page before this one. */
-  #isTakenOver = false;
   /** @type {Line | null} a line without a stay in the room, for the next one */
   #line = null;
   /** Whether the others come back one by one, since the server was started again. */
@@ -99,16 +92,12 @@ export class Room extends Events {
   /** Whether a moderator has to let us in, and has not decided. */
   isAwaitingAdmission = false;
 
-  /** @type {string | null} our own participant id, the same one after a reconnect if the server has sessions */
-  participantId = null;
   /** @type {Limits} the server's; zeros before it has told them */
   limits = { messageBytes: 0, chatChars: 0, publisherBitrate: 0 };
   /** @type {Readonly<Permissions>} what we may do here, known once `connected` */
   permissions = ALL_PERMISSIONS;
   /** @type {string | null} the server's rule to let people in, known once `connected`: `open`, `tokens` or `hooks` */
   access = null;
-  /** @type {ChatMessage[]} oldest first */
-  chat = [];
   /**
    * The numbers of people, ourselves included, in a room that we see as its audience does: `participants` are those who
    * publish or hold up a hand then, and `people` asks for others. Null where `participants` are all others.
@@ -123,8 +112,7 @@ export class Room extends Events {
   constructor(options) {
     super();
     this.#options = { ...options, batch: true };
-    this.#session = options.session ?? null;
-    this.#isTakenOver = this.#session !== null;
+    this.#identity = new Identity(this.#options, (token) => this.emit("sessionChanged", token));
     this.#choices = new Choices(options.autoSubscribe ?? true, (trackId) => this.#roster.isThere(trackId));
     if (options.encryption) {
       this.#encryption = new Encryption({
@@ -149,6 +137,16 @@ export class Room extends Events {
 
   get name() {
     return this.#options.name;
+  }
+
+  /** @returns {string | null} our own participant id, the same one after a reconnect if the server has sessions */
+  get participantId() {
+    return this.#identity.participantId;
+  }
+
+  /** @returns {ChatMessage[]} oldest first */
+  get chat() {
+    return this.#chat.messages;
   }
 
   /** @returns {ReadonlyMap<string, Participant>} the others, by id */
@@ -300,7 +298,7 @@ export class Room extends Events {
    */
   async sendChat(words) {
     this.#connected();
-    await this.#outgoingChat.send(words);
+    await this.#chat.send(words);
   }
 
   /** @param {string} name */
@@ -430,7 +428,7 @@ export class Room extends Events {
     this.#line = this.#options.preconnection?.take() ?? null;
     const isPrepared = this.#line !== null;
     try {
-      await this.#connect(isPrepared && !this.#isTakenOver);
+      await this.#connect(isPrepared && !this.#identity.isTakenOver);
     } catch (error) {
       // The server may have ended it just now, as nobody had joined on it.
       if (!isPrepared || !isLost(error) || this.#joined || this.#state === "closed") throw error;
@@ -443,24 +441,20 @@ export class Room extends Events {
   async #connect(isFast = false) {
     // Changes made before the server has let us in are told afterwards.
     this.#announceKey();
-    const joinedAs = { ...this.#options, session: this.#session ?? undefined };
+    const joinedAs = { ...this.#options, session: this.#identity.session ?? undefined };
     const connection = new Connection(joinedAs, this.#publications, this.#encryption, this.#line);
     this.#line = null;
     this.#connection = connection;
     this.#follow(connection);
-    const welcome = await (isFast ? connection.joinOffering() : connection.join(this.#isTakenOver));
+    const welcome = await (isFast ? connection.joinOffering() : connection.join(this.#identity.isTakenOver));
     this.#refuseLost(connection);
     this.#joined = connection;
     this.isAwaitingAdmission = false;
-    this.participantId = welcome.participant;
     this.limits = welcome.limits;
-    if (!welcome.session && !connection.graceMs) this.#setSession(null);
+    if (!welcome.session && !connection.graceMs) this.#identity.session = null;
     this.#admitted(welcome, joinedAs);
-    this.#isTakenOver = false;
-    for (const message of welcome.chat) this.#addChat(message);
-    const present = welcome.participants.filter(({ id }) => this.#formerIds.has(id));
-    this.#formerIds = new Set(present.map(({ id }) => id));
-    const others = welcome.participants.filter(({ id }) => !this.#formerIds.has(id));
+    for (const message of welcome.chat) this.#chat.add(message, this.participantId);
+    const others = this.#identity.others(welcome.participants);
     if (this.#isRestart) this.#choices.remember(this.#roster.participants.values());
     const isAudience = welcome.audience !== undefined;
     // Of the audience nobody knows who is missing, and who is not on stage.
@@ -472,7 +466,7 @@ export class Room extends Events {
     await (isFast ? connection.offered() : connection.offer(this.#choices.count(others)));
     this.#refuseLost(connection);
     this.#enter("connected");
-    this.#outgoingChat.sendAgain();
+    this.#chat.sendAgain();
     this.#tellSignaling();
   }
 
@@ -482,15 +476,10 @@ export class Room extends Events {
    * @param {import("./protocol.js").ServerMessages["welcome"]} welcome
    * @param {ConnectionOptions} joinedAs
    */
-  #admitted({ name, metadata, permissions = ALL_PERMISSIONS, access }, joinedAs) {
+  #admitted(welcome, joinedAs) {
+    const { permissions = ALL_PERMISSIONS, access } = welcome;
     this.access = access ?? null;
-    // A change made meanwhile, or before a page took a session over, is told afterwards; where it may not be made, the
-    // server's word stays.
-    const isChosen = !permissions.update;
-    if (name !== undefined && (isChosen || (!this.#isTakenOver && this.#options.name === joinedAs.name))) this.#options.name = name;
-    if (metadata !== undefined && (isChosen || this.#options.metadata === joinedAs.metadata)) this.#options.metadata = metadata;
-    if (name !== undefined) joinedAs.name = name;
-    if (metadata !== undefined) joinedAs.metadata = metadata;
+    this.#identity.admitted(welcome, joinedAs, permissions.update);
     if (permissions.update) this.#announceKey();
     this.permissions = Object.freeze({ ...permissions });
     for (const publication of this.#publications) {
@@ -545,12 +534,12 @@ export class Room extends Events {
     connection.on("data", (data) => this.emit("dataReceived", data));
     connection.on("error", (error) => this.#report(error));
     connection.on("ended", ({ reason, message }) => this.#close(reason, message));
-    connection.on("token", (token) => this.#setSession(token));
+    connection.on("token", (token) => (this.#identity.session = token));
     connection.on("down", () => this.#tellSignaling());
     connection.on("up", () => this.#tellSignaling());
     connection.on("lost", (loss) => {
       this.#isRestart ||= loss.isRestart;
-      if (loss.isTaken) this.#setSession(null);
+      if (loss.isTaken) this.#identity.session = null;
       if (this.#state !== "connected") return;
       const { reason, message } = loss;
       if (reason === "media_failed") {
@@ -559,13 +548,6 @@ export class Room extends Events {
       }
       void this.#reconnect(loss);
     });
-  }
-
-  /** @param {string | null} token */
-  #setSession(token) {
-    if (this.#session === token) return;
-    this.#session = token;
-    this.emit("sessionChanged", token);
   }
 
   #tellSignaling() {
@@ -581,7 +563,7 @@ export class Room extends Events {
       case "audience":
         return this.#setAudience({ participants: message.participants, publishers: message.publishers, hands: message.hands });
       case "chat":
-        return this.#addChat(message.message);
+        return this.#chat.add(message.message, this.participantId);
       case "subscriptions":
         return this.#received.apply(message.subscriptions.filter(({ track }) => this.#roster.find(track)));
       case "unwatchable":
@@ -597,7 +579,7 @@ export class Room extends Events {
       default:
         this.#obey(message);
         this.moderation.apply(message, this.participantId);
-        return this.#isOfFormerSelf(message) ? undefined : this.#roster.apply(message);
+        return this.#identity.isOfFormer(message) ? undefined : this.#roster.apply(message);
     }
   }
 
@@ -610,12 +592,6 @@ export class Room extends Events {
     const trackId = mutedTrack(message, this.participantId);
     const publication = trackId && [...this.#publications].find((each) => each.trackId === trackId);
     if (publication) this.setMuted(publication, true).catch((error) => this.#report(error));
-  }
-
-  /** @param {ServerMessage} message */
-  #isOfFormerSelf(message) {
-    const { participant } = /** @type {{ participant?: string | ParticipantInfo }} */ (message);
-    return participant !== undefined && this.#formerIds.has(typeof participant === "string" ? participant : participant.id);
   }
 
   /** @param {PeopleCounts | null} audience */
@@ -660,22 +636,13 @@ export class Room extends Events {
     this.#received.forget(trackId);
   }
 
-  /** @param {ChatMessage} message */
-  #addChat(message) {
-    // A welcome repeats what we may have; a server that restarted counts from the start again.
-    if (this.chat.some(({ id, atMs }) => id === message.id && atMs === message.atMs)) return;
-    this.chat = [...this.chat, message].slice(-CHAT_KEPT);
-    if (message.participant === this.participantId) this.#outgoingChat.seen(message);
-    this.emit("chatReceived", message);
-  }
-
   /** @param {string} words */
   async #sayChat(words) {
     try {
       await this.#connected().signaling.request(say.chat(words));
     } catch (error) {
       // Who joins again as somebody else cannot tell what arrived.
-      throw isLost(error) && this.#session === null ? notConnected() : error;
+      throw isLost(error) && this.#identity.session === null ? notConnected() : error;
     }
   }
 
@@ -709,8 +676,8 @@ export class Room extends Events {
     this.#disconnect();
     this.#line?.close();
     this.#roster.close();
-    this.#setSession(null);
-    this.#outgoingChat.end(new CallError(reason, message || "The call is over."));
+    this.#identity.session = null;
+    this.#chat.end(new CallError(reason, message || "The call is over."));
     this.#encryption?.close();
     this.#enter("closed", reason, message);
     this.#attempts.hurry();
@@ -718,7 +685,7 @@ export class Room extends Events {
 
   #disconnect() {
     this.#views.end();
-    if (this.participantId) this.#formerIds.add(this.participantId);
+    this.#identity.left();
     const connection = this.#connection;
     this.#connection = null;
     this.#joined = null;
