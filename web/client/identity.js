@@ -14,8 +14,10 @@ export class Identity {
   #formerIds = new Set();
   /** @type {string | null} */
   #session;
-  /** The present token is that of a page before this one. */
-  #isTakenOver;
+  /** The server has the session still, as far as we know. */
+  #isAlive;
+  /** Another page has our session, and our id with it. */
+  #isTaken = false;
 
   /** @type {string | null} the same one after a reconnect if the server has sessions */
   participantId = null;
@@ -28,7 +30,7 @@ export class Identity {
     this.#options = options;
     this.#changed = changed;
     this.#session = options.session ?? null;
-    this.#isTakenOver = this.#session !== null;
+    this.#isAlive = this.#session !== null;
   }
 
   /** @returns {string | null} the token by which the server knows us again; null if it does not */
@@ -36,40 +38,56 @@ export class Identity {
     return this.#session;
   }
 
-  /** @param {string | null} token */
+  /** @param {string | null} token as the server has told it; null: it knows us by none */
   set session(token) {
+    this.#isAlive = token !== null;
     if (this.#session === token) return;
     this.#session = token;
     this.#changed(token);
   }
 
-  get isTakenOver() {
-    return this.#isTakenOver;
+  /** Whether to resume the session. Else its token serves to join under the same id. */
+  get isResumable() {
+    return this.#isAlive;
+  }
+
+  /** The server has no such session any more. */
+  sessionEnded() {
+    this.#isAlive = false;
+  }
+
+  /** Another page goes on with the session. It is in the room by the id that was ours, and we are somebody else. */
+  taken() {
+    this.session = null;
+    this.#isTaken = true;
+    if (this.participantId) this.#formerIds.delete(this.participantId);
   }
 
   /** The stay in the room is over. */
   left() {
-    if (this.participantId) this.#formerIds.add(this.participantId);
+    if (this.participantId && !this.#isTaken) this.#formerIds.add(this.participantId);
   }
 
   /**
    * Takes what the server has decided about us: it may know us by another name.
    *
    * @param {ServerMessages["welcome"]} welcome
-   * @param {ConnectionOptions} joinedAs
-   * @param {boolean} mayUpdate
+   * @param {ConnectionOptions} joinedAs what it was told; then as it knows us
+   * @param {{ mayUpdate: boolean, isResumed: boolean }} how `isResumed`: it was told nothing, for it has the session
    */
-  admitted({ participant, name, metadata }, joinedAs, mayUpdate) {
-    this.participantId = participant;
+  admitted({ participant, name, metadata }, joinedAs, { mayUpdate, isResumed }) {
     const options = this.#options;
-    // A change made meanwhile, or before a page took a session over, is told afterwards; where it may not be made, the
-    // server's word stays.
-    const isChosen = !mayUpdate;
-    if (name !== undefined && (isChosen || (!this.#isTakenOver && options.name === joinedAs.name))) options.name = name;
-    if (metadata !== undefined && (isChosen || options.metadata === joinedAs.metadata)) options.metadata = metadata;
+    const isOtherPages = isResumed && this.participantId === null;
+    // A change made meanwhile, or before a session was resumed, is told afterwards; where it may not be made, the server's
+    // word stays.
+    const keepsName = mayUpdate && (isResumed || options.name !== joinedAs.name);
+    const keepsMetadata = mayUpdate && ((isResumed && !isOtherPages) || options.metadata !== joinedAs.metadata);
+    if (name !== undefined && !keepsName) options.name = name;
+    if (metadata !== undefined && (!keepsMetadata || isSame(options.metadata, metadata))) options.metadata = metadata;
     if (name !== undefined) joinedAs.name = name;
     if (metadata !== undefined) joinedAs.metadata = metadata;
-    this.#isTakenOver = false;
+    this.participantId = participant;
+    this.#isTaken = false;
   }
 
   /**
@@ -87,4 +105,12 @@ export class Identity {
     const { participant } = /** @type {{ participant?: string | ParticipantInfo }} */ (message);
     return participant !== undefined && this.#formerIds.has(typeof participant === "string" ? participant : participant.id);
   }
+}
+
+/**
+ * @param {Record<string, unknown> | undefined} ours
+ * @param {Record<string, unknown>} theirs
+ */
+function isSame(ours, theirs) {
+  return ours === undefined || JSON.stringify(ours) === JSON.stringify(theirs);
 }

@@ -76,6 +76,10 @@ export class Room extends Events {
   #line = null;
   /** Whether the others come back one by one, since the server was started again. */
   #isRestart = false;
+  /** Milliseconds for which the server keeps our place without a connection. */
+  #graceMs = 0;
+  /** The time at which the latest connection was lost. */
+  #lostAt = 0;
   /** @type {RoomState} */
   #state = "new";
   /** The reason that it is closed. */
@@ -428,7 +432,7 @@ export class Room extends Events {
     this.#line = this.#options.preconnection?.take() ?? null;
     const isPrepared = this.#line !== null;
     try {
-      await this.#connect(isPrepared && !this.#identity.isTakenOver);
+      await this.#connect(isPrepared && !this.#identity.isResumable);
     } catch (error) {
       // The server may have ended it just now, as nobody had joined on it.
       if (!isPrepared || !isLost(error) || this.#joined || this.#state === "closed") throw error;
@@ -446,13 +450,14 @@ export class Room extends Events {
     this.#line = null;
     this.#connection = connection;
     this.#follow(connection);
-    const welcome = await (isFast ? connection.joinOffering() : connection.join(this.#identity.isTakenOver));
+    const welcome = await (isFast ? connection.joinOffering() : connection.join(this.#identity.isResumable));
     this.#refuseLost(connection);
     this.#joined = connection;
     this.isAwaitingAdmission = false;
     this.limits = welcome.limits;
     if (!welcome.session && !connection.graceMs) this.#identity.session = null;
-    this.#admitted(welcome, joinedAs);
+    this.#graceMs = connection.graceMs;
+    this.#admitted(welcome, joinedAs, connection.isResumed);
     for (const message of welcome.chat) this.#chat.add(message, this.participantId);
     const others = this.#identity.others(welcome.participants);
     if (this.#isRestart) this.#choices.remember(this.#roster.participants.values());
@@ -475,11 +480,12 @@ export class Room extends Events {
    *
    * @param {import("./protocol.js").ServerMessages["welcome"]} welcome
    * @param {ConnectionOptions} joinedAs
+   * @param {boolean} isResumed
    */
-  #admitted(welcome, joinedAs) {
+  #admitted(welcome, joinedAs, isResumed) {
     const { permissions = ALL_PERMISSIONS, access } = welcome;
     this.access = access ?? null;
-    this.#identity.admitted(welcome, joinedAs, permissions.update);
+    this.#identity.admitted(welcome, joinedAs, { mayUpdate: permissions.update, isResumed });
     if (permissions.update) this.#announceKey();
     this.permissions = Object.freeze({ ...permissions });
     for (const publication of this.#publications) {
@@ -537,9 +543,16 @@ export class Room extends Events {
     connection.on("token", (token) => (this.#identity.session = token));
     connection.on("down", () => this.#tellSignaling());
     connection.on("up", () => this.#tellSignaling());
+    connection.on("forgotten", (code) => {
+      if (code === "session_used") return this.#identity.taken();
+      this.#identity.sessionEnded();
+      // It cannot have ended by itself so soon.
+      this.#isRestart ||= code === "no_such_session" && Date.now() - this.#lostAt < this.#graceMs;
+    });
     connection.on("lost", (loss) => {
       this.#isRestart ||= loss.isRestart;
-      if (loss.isTaken) this.#identity.session = null;
+      if (loss.isTaken) this.#identity.taken();
+      else if (loss.isSessionOver) this.#identity.sessionEnded();
       if (this.#state !== "connected") return;
       const { reason, message } = loss;
       if (reason === "media_failed") {
@@ -648,6 +661,7 @@ export class Room extends Events {
 
   /** @param {Loss} loss */
   async #reconnect({ reason, message }) {
+    this.#lostAt = Date.now();
     this.#disconnect();
     this.#enter("reconnecting", reason, message);
     this.#received.clear();

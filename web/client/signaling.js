@@ -10,7 +10,7 @@ import { replyTypes } from "./protocol.js";
  */
 
 /** An offer waits for the relay to build a transport; a server slower than this is as good as gone. */
-const REPLY_TIMEOUT_MS = 15_000;
+export const REPLY_TIMEOUT_MS = 15_000;
 
 /**
  * @typedef {object} Pending

@@ -116,6 +116,7 @@ export class SessionServer {
     if (message.type === "ack") return this.#acknowledged(session, message.received);
     session.received += 1;
     session.heard.push(message);
+    if (message.type === "update") Object.assign(session.known, message.name && { name: message.name }, message.metadata && { metadata: message.metadata });
     for (const reply of this.answer(message, session) ?? this.#usual(message)) this.push(session, { id: message.id, ...reply });
     return undefined;
   }
@@ -154,10 +155,10 @@ export class SessionServer {
     return `${secret}.${(this.#last += 1)}`;
   }
 
-  #join(peer, { id, room, resumable, session: token, name, offer }) {
+  #join(peer, { id, room, resumable, session: token, name, metadata = {}, offer }) {
     const secret = token?.split(".")[0] ?? `secret${(this.#last += 1)}`;
     const session = this.#begin(peer, secret, this.sessions.get(secret)?.participant ?? `pa_${secret}`);
-    session.name = name;
+    session.known = { name, metadata };
     this.push(session, this.#welcome(session, { id, room }, resumable));
     if (offer && !this.isOld) this.push(session, this.offerRefusal ? { id, ...this.offerRefusal } : { id, ...answerTo(offer.sdp, { tracks: offer.tracks }) });
   }
@@ -174,7 +175,7 @@ export class SessionServer {
 
   #welcome(session, { id, room = "standup" }, resumable) {
     return {
-      type: "welcome", id, version: 1, room, participant: session.participant, participants: this.others ?? [], chat: this.chat ?? [],
+      type: "welcome", id, version: 1, room, participant: session.participant, ...session.known, participants: this.others ?? [], chat: this.chat ?? [],
       ice_servers: [], limits: { message_bytes: 65536, chat_chars: 2000 }, server: { name: "tertulia", version: "0" },
       ...(!this.isOld && { data: { protocol: "tertulia.sender", message_bytes: 16_384, messages_per_second: 100 } }),
       ...(this.iceServers && { ice_servers: this.iceServers }),
@@ -194,6 +195,7 @@ export class SessionServer {
     if (token !== session.token && !isOld) return refuse(session.spent.has(token) ? "session_used" : "no_such_session");
     if (fresh) {
       const anew = this.#begin(peer, secret, session.participant);
+      Object.assign(anew, { known: session.known, spent: session.spent, old: token, unconfirmed: true });
       peer.socket.tell({ type: "resumed", id, session: anew.token, received: 0 });
       return this.push(anew, this.#welcome(anew, {}, true));
     }

@@ -1,0 +1,145 @@
+/** A room that has lost its transport or its session: how it comes back, and as whom. */
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+
+import { until } from "./fake-room.mjs";
+import { settle } from "./fakes.mjs";
+import { ben, camera, heard, joined } from "./session-room.mjs";
+
+test.afterEach(() => mock.timers.reset());
+
+/** Media fails for good, and the room begins anew. */
+async function loseMedia({ room, connections }) {
+  const count = connections.length;
+  connections.at(-1).become("failed");
+  await until(() => room.state === "reconnecting");
+  return () => until(() => room.state === "connected" && connections.length === count + 1);
+}
+
+const saidTo = (socket) => socket.said.map(({ type, fresh }) => (fresh ? `${type} fresh` : type));
+
+test("lost media resumes the session with a fresh transport: no access token is asked for", async () => {
+  let asked = 0;
+  const call = await joined({ token: () => `token-${(asked += 1)}` });
+  const { server, room, connections, events, microphone } = call;
+  const { participantId } = room;
+  // From now on the door is closed to everybody, as to a token that has expired.
+  const { hear } = server;
+  server.hear = (peer, message) =>
+    message.type === "join"
+      ? peer.socket.tell({ type: "error", id: message.id, code: "token_expired", message: "", fatal: false })
+      : hear.call(server, peer, message);
+  await (await loseMedia(call))();
+  assert.deepEqual(saidTo(server.socket).slice(0, 3), ["resume fresh", "ack", "offer"]);
+  assert.equal(asked, 1);
+  assert.equal(room.participantId, participantId);
+  assert.equal(connections[0].closed, true);
+  assert.equal(microphone.trackId, "own-microphone");
+  const changes = events.filter(([name]) => name !== "signaling");
+  assert.deepEqual(changes, [["state", "reconnecting", "media_failed"], ["state", "connected", ""]]);
+  room.leave();
+});
+
+test("what was changed while the room reconnected is told to the session that it resumes", async () => {
+  const call = await joined({ metadata: { seat: 1 } });
+  const { server, room } = call;
+  const back = await loseMedia(call);
+  await room.rename("Anna");
+  await room.update({ metadata: { seat: 2 } });
+  await room.unsubscribe(["t1"]);
+  await back();
+  await settle();
+  const [session] = server.sessions.values();
+  assert.deepEqual(heard(session, "update").map(({ name, metadata }) => [name, metadata]), [["Anna", { seat: 2 }]]);
+  assert.deepEqual(heard(session, "unsubscribe").map(({ tracks }) => tracks), [["t1"]]);
+  assert.deepEqual([room.name], ["Anna"]);
+  room.leave();
+});
+
+test("a name and metadata that the server knows are not told again", async () => {
+  const call = await joined({ metadata: { seat: 1 } });
+  await (await loseMedia(call))();
+  await settle();
+  const [session] = call.server.sessions.values();
+  assert.deepEqual(heard(session, "update"), []);
+  call.room.leave();
+});
+
+test("a session that the server has lost together with media is joined anew under the same id, and the others are waited for", async () => {
+  const call = await joined();
+  const { server, room, connections, events } = call;
+  const { participantId } = room;
+  const back = await loseMedia(call);
+  server.sessions.clear();
+  server.others = [];
+  await back();
+  connections[1].become("connected");
+  assert.deepEqual(saidTo(server.socket).slice(0, 2), ["resume fresh", "join"]);
+  assert.equal(room.participantId, participantId);
+  assert.deepEqual(events.filter(([name]) => !/state|signaling/.test(name)), [["presenceChanged", "p1"]]);
+  room.leave();
+});
+
+test("messages that are not kept any more cost the transport, not the session", async () => {
+  const { server, room, session } = await joined();
+  // As a server that had to forget what it had told last.
+  session.acknowledged = session.sent + 1;
+  server.socket.cut();
+  await until(() => room.state === "reconnecting");
+  await until(() => room.state === "connected");
+  assert.equal(server.refused.session_gap, 1);
+  assert.deepEqual(saidTo(server.socket).slice(0, 4), ["resume", "resume fresh", "ack", "offer"]);
+  room.leave();
+});
+
+test("another page that has our session is somebody else in the room, and we see them", async () => {
+  const first = await joined();
+  const token = first.tokens.at(-1);
+  const second = await joined({ session: token }, first.server);
+  const { participantId } = second.room;
+  assert.equal(participantId, first.room.participantId);
+  // The first page is told by the fate of its own line.
+  first.server.others = [ben, { id: participantId, name: "Ana", tracks: [{ ...camera, id: "t5" }] }];
+  first.events.length = 0;
+  first.server.sockets[0].cut();
+  await until(() => first.room.state === "connected" && first.room.signaling.isConnected);
+  assert.equal(first.server.refused.session_used, 1);
+  assert.notEqual(first.room.participantId, participantId);
+  assert.deepEqual([...first.room.participants.keys()].sort(), ["p1", participantId].sort());
+  assert.deepEqual(first.events.filter(([name]) => /Joined|Published/.test(name)), [["participantJoined", participantId], ["trackPublished", "t5"]]);
+  first.room.leave();
+  second.room.leave();
+});
+
+test("another page that took our session while we were reconnecting is seen as well", async () => {
+  const first = await joined();
+  const { server, room } = first;
+  const { participantId } = room;
+  const back = await loseMedia(first);
+  // The token is another page's now.
+  const [session] = server.sessions.values();
+  session.spent.add(session.token);
+  session.token = `${session.token.split(".")[0]}.other`;
+  server.others = [ben, { id: participantId, name: "Ana", tracks: [] }];
+  await back();
+  assert.equal(server.refused.session_used, 1);
+  assert.notEqual(room.participantId, participantId);
+  assert.ok(room.participants.has(participantId));
+  assert.equal(first.tokens.includes(null), true, "there was nothing to go on with");
+  room.leave();
+});
+
+test("a session that is resumed and brings no welcome is given up, and tried again", async () => {
+  const call = await joined();
+  const { server, room } = call;
+  const { push } = server;
+  server.push = (session, message) => message.type !== "welcome" && push.call(server, session, message);
+  const back = await loseMedia(call);
+  await until(() => server.sockets.length === 2);
+  const before = Date.now();
+  await until(() => server.sockets.length === 3);
+  assert.ok(Date.now() - before < 60_000, `${Date.now() - before} ms`);
+  server.push = push;
+  await back();
+  room.leave();
+});
