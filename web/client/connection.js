@@ -58,6 +58,7 @@ import { Transport } from "./transport.js";
  * @property {void} down nothing reaches the server at the moment, and nothing comes from it but media
  * @property {SocketKind} up the server is reached again, or in another way; nothing was lost
  * @property {string} token by which the session can be taken up
+ * @property {void} asked a `join` is said now
  * @property {string} forgotten the session was not resumed, by this code: the next thing is a `join`
  * @property {Loss} lost a new connection is needed
  * @property {{ reason: string, message: string }} ended the server does not want us any more
@@ -168,7 +169,7 @@ export class Connection extends Events {
     await this.#signaling.opened();
     const resumed = isFresh ? await this.#takeUp() : null;
     this.isResumed = resumed !== null;
-    const welcome = resumed ?? (await this.#signaling.request(say.join(await this.#wish())));
+    const welcome = resumed ?? (await this.#signaling.request(await this.#ask()));
     this.#iceServers = welcome.iceServers;
     this.#data = welcome.data;
     return welcome;
@@ -195,8 +196,7 @@ export class Connection extends Events {
       this.offer(receiving).catch(() => resolve(null));
     });
     this.#sendFirst = null;
-    const wish = await this.#wish();
-    const { welcome: told, answer } = this.#signaling.join(say.join(offer ? { ...wish, offer } : wish));
+    const { welcome: told, answer } = this.#signaling.join(await this.#ask(offer ?? undefined));
     const welcome = await told;
     this.#iceServers = welcome.iceServers;
     this.#data = welcome.data;
@@ -219,9 +219,12 @@ export class Connection extends Events {
     return this.#offering;
   }
 
-  async #wish() {
+  /** @param {import("./protocol.js").OfferedTransport} [offer] */
+  async #ask(offer) {
     const { token } = this.#options;
-    return { ...this.#options, resumable: true, token: typeof token === "function" ? await token() : token };
+    const message = say.join({ ...this.#options, resumable: true, token: typeof token === "function" ? await token() : token, offer });
+    this.emit("asked", undefined);
+    return message;
   }
 
   /** @returns {Promise<ServerMessages["welcome"] | null>} null if the server does not know the session any more */
@@ -331,10 +334,16 @@ export class Connection extends Events {
     }
   }
 
-  /** Says goodbye, so that the others see us leave at once. */
+  /**
+   * Says goodbye, so that the others see us leave at once, and closes it.
+   *
+   * @returns {boolean} whether the goodbye went out
+   */
   leave() {
+    const isSaid = this.#signaling.isUp;
     this.#signaling.send(say.leave());
     this.close();
+    return isSaid;
   }
 
   close() {

@@ -1,3 +1,5 @@
+import { makeToken } from "./session.js";
+
 /**
  * @import { ConnectionOptions } from "./connection.js"
  * @import { ParticipantInfo, ServerMessage, ServerMessages } from "./protocol.js"
@@ -14,6 +16,10 @@ export class Identity {
   #formerIds = new Set();
   /** @type {string | null} */
   #session;
+  /** @type {string | null} a token of our own making, which the server may have taken and we have not heard of it */
+  #made = null;
+  /** The server may have let us in, and we have not heard of it. */
+  #isAsked = false;
   /** The server has the session still, as far as we know. */
   #isAlive;
   /** Another page has our session, and our id with it. */
@@ -46,6 +52,26 @@ export class Identity {
     this.#changed(token);
   }
 
+  /** @returns {string} the token to join by: whatever becomes of its `welcome`, the next `join` by it takes our place */
+  get joinToken() {
+    return this.#session ?? (this.#made ??= makeToken());
+  }
+
+  /** @returns {string | null} the token by which the server may know us; null if it cannot */
+  get unsaid() {
+    return this.#isAlive || this.#isAsked ? this.joinToken : null;
+  }
+
+  /** @param {string | null} token of a stay before this one, which the server may not know to be over */
+  goOn(token) {
+    if (this.#session === null) this.#made = token;
+  }
+
+  /** The server has been asked to let us in. */
+  asked() {
+    this.#isAsked = true;
+  }
+
   /** Whether to resume the session. Else its token serves to join under the same id. */
   get isResumable() {
     return this.#isAlive;
@@ -58,9 +84,16 @@ export class Identity {
 
   /** Another page goes on with the session. It is in the room by the id that was ours, and we are somebody else. */
   taken() {
-    this.session = null;
+    this.end();
     this.#isTaken = true;
     if (this.participantId) this.#formerIds.delete(this.participantId);
+  }
+
+  /** The server has said that it is over with us. */
+  end() {
+    this.session = null;
+    this.#made = null;
+    this.#isAsked = false;
   }
 
   /** The stay in the room is over. */
@@ -87,6 +120,8 @@ export class Identity {
     if (name !== undefined) joinedAs.name = name;
     if (metadata !== undefined) joinedAs.metadata = metadata;
     this.participantId = participant;
+    this.#made = null;
+    this.#isAsked = false;
     this.#isTaken = false;
   }
 

@@ -72,6 +72,11 @@ export class Attempts {
     return null;
   }
 
+  /** Waits as long as before the next attempt. */
+  pause() {
+    return this.#pause(this.#backoff.next());
+  }
+
   /** @param {number} delay */
   #pause(delay) {
     return new Promise((resolve) => {

@@ -2,8 +2,9 @@ import { Chat } from "./chat.js";
 import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
 import { Encryption } from "./encryption.js";
-import { CallError, isLost, isRefusal, notConnected } from "./errors.js";
+import { CallError, isLost, isRefusal, isUnreachable, notConnected } from "./errors.js";
 import { Events } from "./events.js";
+import { sayFarewell, takeUnsaid } from "./farewell.js";
 import { Identity } from "./identity.js";
 import { Moderation, mutedTrack } from "./moderation.js";
 import { ALL_PERMISSIONS, mayNotPublish, mayPublish } from "./permissions.js";
@@ -28,6 +29,9 @@ import { Views } from "./views.js";
  * @import { Participant } from "./roster.js"
  * @import { Shown } from "./views.js"
  */
+
+/** Time for which a first `join` whose connection broke is said again. */
+const JOIN_AGAIN_MS = 10_000;
 
 /**
  * A room as one participant sees it. Listen first, then `join()`: the present state is told by the same events as later
@@ -221,9 +225,8 @@ export class Room extends Events {
     }
   }
 
+  /** Says goodbye and closes. Where no message reaches the server, that is tried for half a minute afterwards. */
   leave() {
-    if (this.#state === "closed") return;
-    this.#connection?.leave();
     this.#close("left", "");
   }
 
@@ -430,14 +433,21 @@ export class Room extends Events {
 
   async #connectFirst() {
     this.#line = this.#options.preconnection?.take() ?? null;
-    const isPrepared = this.#line !== null;
-    try {
-      await this.#connect(isPrepared && !this.#identity.isResumable);
-    } catch (error) {
-      // The server may have ended it just now, as nobody had joined on it.
-      if (!isPrepared || !isLost(error) || this.#joined || this.#state === "closed") throw error;
-      this.#disconnect();
-      await this.#connect();
+    this.#identity.goOn(takeUnsaid(this.#options));
+    let isFast = this.#line !== null && !this.#identity.isResumable;
+    for (let deadline = 0; ; isFast = false) {
+      try {
+        return await this.#connect(isFast);
+      } catch (error) {
+        const isAgain = deadline > 0;
+        if (!isAgain) deadline = Date.now() + JOIN_AGAIN_MS;
+        // The server may have let us in, and we have not heard of it; or a connection that was made before has just ended.
+        const isWorthwhile = isLost(error) || (isAgain && isUnreachable(error));
+        if (!isWorthwhile || this.#joined || this.#state === "closed" || Date.now() >= deadline) throw error;
+        this.#disconnect();
+        if (isAgain) await this.#attempts.pause();
+        this.#refuseClosed();
+      }
     }
   }
 
@@ -445,7 +455,7 @@ export class Room extends Events {
   async #connect(isFast = false) {
     // Changes made before the server has let us in are told afterwards.
     this.#announceKey();
-    const joinedAs = { ...this.#options, session: this.#identity.session ?? undefined };
+    const joinedAs = { ...this.#options, session: this.#identity.joinToken };
     const connection = new Connection(joinedAs, this.#publications, this.#encryption, this.#line);
     this.#line = null;
     this.#connection = connection;
@@ -539,10 +549,14 @@ export class Room extends Events {
     });
     connection.on("data", (data) => this.emit("dataReceived", data));
     connection.on("error", (error) => this.#report(error));
-    connection.on("ended", ({ reason, message }) => this.#close(reason, message));
+    connection.on("ended", ({ reason, message }) => {
+      this.#identity.end();
+      this.#close(reason, message);
+    });
     connection.on("token", (token) => (this.#identity.session = token));
     connection.on("down", () => this.#tellSignaling());
     connection.on("up", () => this.#tellSignaling());
+    connection.on("asked", () => this.#identity.asked());
     connection.on("forgotten", (code) => {
       if (code === "session_used") return this.#identity.taken();
       this.#identity.sessionEnded();
@@ -686,15 +700,21 @@ export class Room extends Events {
     // The state is set before any listener hears that its wish has failed.
     this.#state = "closed";
     // Without a goodbye the server would keep our place for a while.
-    this.#connection?.leave();
+    if (!this.#connection?.leave()) this.#sayFarewell();
     this.#disconnect();
     this.#line?.close();
     this.#roster.close();
-    this.#identity.session = null;
+    this.#identity.end();
     this.#chat.end(new CallError(reason, message || "The call is over."));
     this.#encryption?.close();
     this.#enter("closed", reason, message);
     this.#attempts.hurry();
+  }
+
+  #sayFarewell() {
+    const { url, room, name, WebSocket: substitute, fetch = substitute ? undefined : globalThis.fetch?.bind(globalThis) } = this.#options;
+    const { unsaid: session, isResumable } = this.#identity;
+    if (session) sayFarewell({ url, room, name, session, isResumable, ...(fetch && { fetch }) });
   }
 
   #disconnect() {

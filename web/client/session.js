@@ -1,3 +1,5 @@
+import { toBase64Url } from "./base64url.js";
+
 /**
  * @import { ServerMessage, SessionInfo } from "./protocol.js"
  */
@@ -9,6 +11,9 @@
 export const MOST_KEPT = 96;
 /** Messages of the server after which we say that we have them: it keeps those that we have not named. */
 const ACK_EVERY = 64;
+
+/** Bytes of each half of a token: nobody guesses one. */
+const TOKEN_BYTES = 16;
 
 /** Messages of ours that are not numbered. */
 const UNCOUNTED_OURS = new Set(["join", "resume", "ping", "ack"]);
@@ -109,4 +114,15 @@ export class Session {
     this.forget(received);
     return this.#kept.map(({ frame }) => frame);
   }
+}
+
+/**
+ * Makes the token for a `join` that has no other. If its `welcome` is lost, another `join` by this token takes the place
+ * that the server has for us by then.
+ *
+ * @returns {string}
+ */
+export function makeToken() {
+  const half = () => toBase64Url(crypto.getRandomValues(new Uint8Array(TOKEN_BYTES)));
+  return `${half()}.${half()}`;
 }

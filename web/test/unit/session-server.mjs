@@ -63,6 +63,8 @@ function socketClass(server) {
 
 export class SessionServer {
   sockets = [];
+  /** Polls with messages. */
+  requests = [];
   isReachable = true;
   graceMs = 30_000;
   /** @type {Map<string, any>} by the token's secret */
@@ -116,10 +118,28 @@ export class SessionServer {
     if (message.type === "ack") return this.#acknowledged(session, message.received);
     session.received += 1;
     session.heard.push(message);
+    if (message.type === "leave") return this.#leave(peer, message);
     if (message.type === "update") Object.assign(session.known, message.name && { name: message.name }, message.metadata && { metadata: message.metadata });
     for (const reply of this.answer(message, session) ?? this.#usual(message)) this.push(session, { id: message.id, ...reply });
     return undefined;
   }
+
+  #leave({ session, socket }, { id }) {
+    for (const [secret, each] of this.sessions) if (each === session) this.sessions.delete(secret);
+    socket.tell({ type: "bye", id, reason: "left", message: "" });
+  }
+
+  /** A poll that makes a socket, as `fetch` makes it. What it does not bring a message for, this server does not serve. */
+  fetch = async (url, { body, keepalive }) => {
+    const { messages } = JSON.parse(body);
+    if (!url.endsWith("/http/poll") || messages.length === 0) return { ok: false, status: 404 };
+    this.requests.push({ messages, keepalive });
+    if (!this.isReachable) throw new TypeError("Failed to fetch");
+    const replies = [];
+    const peer = { session: null, socket: { tell: (message) => replies.push(message) } };
+    for (const message of messages) this.hear(peer, message);
+    return { ok: true, json: async () => ({ connection: "c", messages: replies }) };
+  };
 
   #usual(message) {
     switch (message.type) {
