@@ -1,5 +1,4 @@
 import { Chat } from "./chat.js";
-import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
 import { Encryption } from "./encryption.js";
 import { CallError, isLost, isRefusal, isUnreachable, notConnected } from "./errors.js";
@@ -11,11 +10,10 @@ import { ALL_PERMISSIONS, mayNotPublish, mayPublish } from "./permissions.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
 import { Readability } from "./readability.js";
-import { Received } from "./received.js";
+import { Receiving } from "./receiving.js";
 import { Attempts, GIVE_UP_AFTER_MS } from "./reconnect.js";
 import { Roster } from "./roster.js";
 import { Unwatchables } from "./unwatchable.js";
-import { Views } from "./views.js";
 
 /**
  * @import { ConnectionOptions, Loss, RoomOptions } from "./connection.js"
@@ -55,18 +53,19 @@ export class Room extends Events {
   #options;
   // Every roster event is a room event too; the checker cannot follow that through the intersection.
   #roster = new Roster((name, payload) => {
-    if (name === "trackUnpublished") this.#forgetTrack(/** @type {any} */ (payload).track.id);
-    if (name === "trackPublished") this.#decideOn(/** @type {any} */ (payload));
+    if (name === "trackUnpublished") this.#receiving.forget(/** @type {any} */ (payload).track.id);
+    if (name === "trackPublished") {
+      this.#receiving.published(/** @type {any} */ (payload));
+      this.#readability.refuseUnreadable(/** @type {any} */ (payload).participant);
+    }
     this.emit(name, /** @type {any} */ (payload));
     if (name === "participantLeft") this.#readability.forget(/** @type {any} */ (payload).participant.id);
     else this.#readability.judge(/** @type {any} */ (payload).participant ?? payload);
   }, (trackId) => this.#readability.playableReceiver(trackId));
-  #views = new Views();
-  #received = new Received((change) => this.emit("subscriptionChanged", change));
   #unwatchable = new Unwatchables((change) => this.emit("unwatchableChanged", change));
   /** @type {Set<Publication>} */
   #publications = new Set();
-  #choices;
+  #receiving;
   /** @type {Encryption | null} null in a call that we do not encrypt */
   #encryption = null;
   #readability;
@@ -121,7 +120,11 @@ export class Room extends Events {
     super();
     this.#options = { ...options, batch: true };
     this.#identity = new Identity(this.#options, (token) => this.emit("sessionChanged", token));
-    this.#choices = new Choices(options.autoSubscribe ?? true, (trackId) => this.#roster.isThere(trackId));
+    this.#receiving = new Receiving(options.autoSubscribe ?? true, {
+      roster: this.#roster,
+      changed: (change) => this.emit("subscriptionChanged", change),
+      report: (error) => this.#report(error),
+    });
     if (options.encryption) {
       this.#encryption = new Encryption({
         onOutcome: () => this.#readability.judgeAll(),
@@ -131,10 +134,10 @@ export class Room extends Events {
     }
     this.#readability = new Readability(this.#encryption, {
       roster: this.#roster,
-      views: this.#views,
-      choices: this.#choices,
+      views: this.#receiving.views,
+      choices: this.#receiving.choices,
       receiverOf: (trackId) => this.receiverOf(trackId),
-      refuse: (trackIds) => this.#decide(trackIds, false),
+      refuse: (trackIds) => this.#receiving.decide(trackIds, false),
       changed: (participant, encryption) => this.emit("encryptionChanged", { participant, encryption }),
     });
   }
@@ -164,7 +167,7 @@ export class Room extends Events {
 
   /** @returns {ReadonlyMap<string, SubscriptionState>} what we are sent, by track id, as far as the server has said */
   get subscriptions() {
-    return this.#received.states;
+    return this.#receiving.states;
   }
 
   /** @returns {ReadonlyMap<string, Unwatchable>} who cannot watch our tracks, by track id */
@@ -357,7 +360,7 @@ export class Room extends Events {
    * @param {Shown} shown
    */
   setView(trackId, shown) {
-    this.#views.set(trackId, shown);
+    this.#receiving.show(trackId, shown);
   }
 
   /**
@@ -470,7 +473,7 @@ export class Room extends Events {
     this.#admitted(welcome, joinedAs, connection.isResumed);
     for (const message of welcome.chat) this.#chat.add(message, this.participantId);
     const others = this.#identity.others(welcome.participants);
-    if (this.#isRestart) this.#choices.remember(this.#roster.participants.values());
+    if (this.#isRestart) this.#receiving.choices.remember(this.#roster.participants.values());
     const isAudience = welcome.audience !== undefined;
     // Of the audience nobody knows who is missing, and who is not on stage.
     this.#roster.replace(others, this.#isRestart && !isAudience ? connection.graceMs : 0, isAudience ? "audience" : "disconnected");
@@ -478,7 +481,7 @@ export class Room extends Events {
     this.#isRestart = false;
     this.moderation.begin(welcome, connection.signaling).catch((error) => !isLost(error) && this.#report(error));
     this.#catchUp(joinedAs, connection);
-    await (isFast ? connection.offered() : connection.offer(this.#choices.count(others)));
+    await (isFast ? connection.offered() : connection.offer(this.#receiving.choices.count(others)));
     this.#refuseLost(connection);
     this.#enter("connected");
     this.#chat.sendAgain();
@@ -506,19 +509,17 @@ export class Room extends Events {
   }
 
   /**
-   * Tells a new server our choices and views before there is any media, so that nothing unwanted and nothing too large
-   * is sent meanwhile.
+   * Tells a new server what was changed meanwhile, and all that we want to receive.
    *
    * @param {ConnectionOptions} joinedAs
    * @param {Connection} connection
    */
   #catchUp(joinedAs, { signaling }) {
-    const report = (/** @type {unknown} */ error) => !isLost(error) && this.#report(error);
-    this.#choices.begin(signaling).catch(report);
+    this.#receiving.begin(signaling);
     const { name, metadata } = this.#options;
     const changes = { ...(name !== joinedAs.name && { name }), ...(metadata !== joinedAs.metadata && { metadata }) };
-    if (Object.keys(changes).length > 0) signaling.request(say.update(changes)).catch(report);
-    this.#views.begin((tracks) => signaling.request(say.view(tracks)));
+    if (Object.keys(changes).length === 0) return;
+    signaling.request(say.update(changes)).catch((error) => !isLost(error) && this.#report(error));
   }
 
   /** @param {Connection} connection */
@@ -544,7 +545,7 @@ export class Room extends Events {
       this.emit("mediaStateChanged", state);
     });
     connection.on("restarted", () => {
-      this.#received.clear();
+      this.#receiving.clear();
       this.#unwatchable.clear();
     });
     connection.on("data", (data) => this.emit("dataReceived", data));
@@ -592,7 +593,7 @@ export class Room extends Events {
       case "chat":
         return this.#chat.add(message.message, this.participantId);
       case "subscriptions":
-        return this.#received.apply(message.subscriptions.filter(({ track }) => this.#roster.find(track)));
+        return this.#receiving.decided(message.subscriptions);
       case "unwatchable":
         return this.#unwatchable.apply(message);
       case "wait":
@@ -639,30 +640,6 @@ export class Room extends Events {
     if (this.#encryption) this.#options.metadata = this.#encryption.announce(this.#options.metadata);
   }
 
-  /** @param {{ participant: Participant, track: import("./remote-track.js").RemoteTrack }} published */
-  #decideOn({ participant, track }) {
-    const chosen = this.#choices.recall(participant.id, track.source);
-    if (chosen !== undefined) this.#decide([track.id], chosen);
-    this.#readability.refuseUnreadable(participant);
-  }
-
-  /**
-   * @param {string[]} trackIds
-   * @param {boolean} wanted
-   */
-  #decide(trackIds, wanted) {
-    // A connection that is being made tells the server all choices at once.
-    if (this.#state !== "connected") this.#choices.set(trackIds, wanted);
-    else if (trackIds.length > 0) this.#choose(trackIds, wanted).catch((error) => this.#report(error));
-  }
-
-  /** @param {string} trackId */
-  #forgetTrack(trackId) {
-    this.#choices.forget(trackId);
-    this.#views.forget(trackId);
-    this.#received.forget(trackId);
-  }
-
   /** @param {string} words */
   async #sayChat(words) {
     try {
@@ -678,7 +655,7 @@ export class Room extends Events {
     this.#lostAt = Date.now();
     this.#disconnect();
     this.#enter("reconnecting", reason, message);
-    this.#received.clear();
+    this.#receiving.clear();
     this.#unwatchable.clear();
     this.#setSpeakers({ recent: [], speaking: 0 });
     const error = await this.#attempts.run({
@@ -718,7 +695,7 @@ export class Room extends Events {
   }
 
   #disconnect() {
-    this.#views.end();
+    this.#receiving.end();
     this.#identity.left();
     const connection = this.#connection;
     this.#connection = null;
@@ -734,14 +711,7 @@ export class Room extends Events {
    */
   async #choose(trackIds, wanted) {
     this.#refuseClosed();
-    const takeBack = this.#choices.set(trackIds, wanted);
-    if (!this.#joined) return;
-    try {
-      await this.#keep(this.#choices.tell(this.#joined.signaling, trackIds, wanted));
-    } catch (error) {
-      if (isRefusal(error)) takeBack();
-      throw error;
-    }
+    await this.#keep(this.#receiving.choose(trackIds, wanted));
   }
 
   /**
