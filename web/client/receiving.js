@@ -2,10 +2,11 @@ import { Choices } from "./choices.js";
 import { isLost, isRefusal } from "./errors.js";
 import { say } from "./protocol.js";
 import { Received } from "./received.js";
+import { Remembered } from "./remembered.js";
 import { Views } from "./views.js";
 
 /**
- * @import { SubscriptionState } from "./protocol.js"
+ * @import { ParticipantInfo, SubscriptionState } from "./protocol.js"
  * @import { Participant, Roster } from "./roster.js"
  * @import { Signaling } from "./signaling.js"
  * @import { Shown } from "./views.js"
@@ -16,6 +17,7 @@ export class Receiving {
   #roster;
   #received;
   #report;
+  #remembered = new Remembered();
   /** @type {Signaling | null} of a stay that has been told all choices */
   #signaling = null;
 
@@ -107,10 +109,27 @@ export class Receiving {
     this.choose(trackIds, wanted).catch((error) => !isLost(error) && this.#report(error));
   }
 
+  /**
+   * Keeps what we want of tracks that are not there any more, for those that take their places.
+   *
+   * @param {ParticipantInfo[]} others all who are in the room that we have come back to
+   */
+  remember(others) {
+    const present = new Set(others.flatMap(({ tracks }) => tracks.map(({ id }) => id)));
+    for (const { id: participantId, tracks } of this.#roster.participants.values()) {
+      for (const { id, source } of tracks.values()) {
+        if (present.has(id)) continue;
+        const [wanted, shown] = [this.choices.of(id), this.views.of(id)];
+        this.#remembered.keep(participantId, source, { ...(wanted !== undefined && { wanted }), ...(shown && { shown }) });
+      }
+    }
+  }
+
   /** @param {{ participant: Participant, track: import("./remote-track.js").RemoteTrack }} published */
   published({ participant, track }) {
-    const chosen = this.choices.recall(participant.id, track.source);
-    if (chosen !== undefined) this.decide([track.id], chosen);
+    const { wanted, shown } = this.#remembered.take(participant.id, track.source);
+    if (wanted !== undefined) this.decide([track.id], wanted);
+    if (shown) this.views.set(track.id, shown);
   }
 
   /** @param {string} trackId of a track that ended */

@@ -458,7 +458,7 @@ export class Room extends Events {
   async #connect(isFast = false) {
     // Changes made before the server has let us in are told afterwards.
     this.#announceKey();
-    const joinedAs = { ...this.#options, session: this.#identity.joinToken };
+    const joinedAs = { ...this.#options, session: this.#identity.joinToken, audience: this.#audienceWish() };
     const connection = new Connection(joinedAs, this.#publications, this.#encryption, this.#line);
     this.#line = null;
     this.#connection = connection;
@@ -473,7 +473,7 @@ export class Room extends Events {
     this.#admitted(welcome, joinedAs, connection.isResumed);
     for (const message of welcome.chat) this.#chat.add(message, this.participantId);
     const others = this.#identity.others(welcome.participants);
-    if (this.#isRestart) this.#receiving.choices.remember(this.#roster.participants.values());
+    this.#receiving.remember(others);
     const isAudience = welcome.audience !== undefined;
     // Of the audience nobody knows who is missing, and who is not on stage.
     this.#roster.replace(others, this.#isRestart && !isAudience ? connection.graceMs : 0, isAudience ? "audience" : "disconnected");
@@ -620,6 +620,19 @@ export class Room extends Events {
     const trackId = mutedTrack(message, this.participantId);
     const publication = trackId && [...this.#publications].find((each) => each.trackId === trackId);
     if (publication) this.setMuted(publication, true).catch((error) => this.#report(error));
+  }
+
+  /**
+   * The audience is told of few people, and stays audience: others would burst in upon it in the middle of a call. The size
+   * of a room says nothing while all come back to it one by one.
+   *
+   * @returns {"always" | "large" | undefined}
+   */
+  #audienceWish() {
+    const wish = this.#options.audience;
+    if (wish !== "large" || this.participantId === null) return wish;
+    if (this.audience) return "always";
+    return this.#isRestart ? undefined : wish;
   }
 
   /** @param {PeopleCounts | null} audience */

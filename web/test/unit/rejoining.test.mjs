@@ -143,3 +143,88 @@ test("a session that is resumed and brings no welcome is given up, and tried aga
   await back();
   room.leave();
 });
+
+/** A room that has wishes, and whose server is away for longer than its grace. */
+async function awayForLong(call) {
+  const { server, room, microphone } = call;
+  await room.unsubscribe(["t1"]);
+  room.setView("t1", { height: 180, pinned: true });
+  await room.setMuted(microphone, true);
+  await room.moderation.raiseHand(true);
+  mock.timers.tick(200);
+  await settle();
+  server.answer = ({ type }) => (type === "chat" ? [] : undefined);
+  const chat = room.sendChat("on its way");
+  server.isReachable = false;
+  server.socket.cut();
+  await until(() => room.state === "reconnecting", 500, 120);
+  assert.ok(Date.now() > 45_000, `${Date.now()} ms`);
+  server.answer = () => undefined;
+  server.sessions.clear();
+  server.isReachable = true;
+  return { chat };
+}
+
+test("a server that was away for longer than its grace is told all wishes anew", async () => {
+  const call = await joined();
+  const { server, room, connections } = call;
+  const { chat } = await awayForLong(call);
+  server.others = [];
+  await until(() => room.state === "connected");
+  await chat;
+  const [session] = server.sessions.values();
+  assert.deepEqual(heard(session, "offer")[0].tracks.map(({ muted }) => muted), [true]);
+  assert.deepEqual(heard(session, "hand").map(({ raised }) => raised), [true]);
+  assert.deepEqual(heard(session, "chat").map(({ text }) => text), ["on its way"]);
+  connections[1].become("connected");
+  // Ben has lost the server as we have.
+  server.push(session, { type: "participant_joined", participant: { ...ben, tracks: [] } });
+  server.push(session, { type: "track_published", participant: "p1", track: { ...camera, id: "t9" } });
+  await settle();
+  mock.timers.tick(200);
+  await settle();
+  assert.deepEqual(heard(session, "unsubscribe").map(({ tracks }) => tracks), [["t9"]]);
+  assert.deepEqual(heard(session, "view").flatMap(({ tracks }) => tracks), [{ track: "t9", visible: true, height: 180, pinned: true }]);
+  // A second one of the kind is another.
+  server.push(session, { type: "track_published", participant: "p1", track: { ...camera, id: "t10" } });
+  await settle();
+  assert.equal(heard(session, "unsubscribe").length, 1);
+  room.leave();
+});
+
+test("a wish is for the track that comes back, not for one that comes after three minutes or beside one that stayed", async () => {
+  for (const isThere of [false, true]) {
+    const call = await joined();
+    const { server, room } = call;
+    (await awayForLong(call)).chat.catch(() => {});
+    server.others = isThere ? [ben] : [];
+    await until(() => room.state === "connected");
+    const [session] = server.sessions.values();
+    await settle();
+    assert.deepEqual(heard(session, "unsubscribe").map(({ tracks }) => tracks), isThere ? [["t1"]] : []);
+    const back = Date.now();
+    if (!isThere) await until(() => Date.now() - back > 180_000, 1_000);
+    if (!isThere) server.push(session, { type: "participant_joined", participant: { ...ben, tracks: [] } });
+    server.push(session, { type: "track_published", participant: "p1", track: { ...camera, id: "t9" } });
+    await settle();
+    assert.equal(heard(session, "unsubscribe").length, isThere ? 1 : 0);
+    room.leave();
+    mock.timers.reset();
+  }
+});
+
+test("others who come back while our first offer is under way are received as we chose", async () => {
+  const { server, room, connections } = await joined();
+  await room.unsubscribe(["t1"]);
+  server.others = [];
+  server.restart();
+  server.answer = ({ type }) => (type === "offer" ? [] : undefined);
+  await until(() => connections.length === 2 && connections[1].offers.length === 1);
+  const [session] = server.sessions.values();
+  server.push(session, { type: "participant_joined", participant: { ...ben, tracks: [] } });
+  server.push(session, { type: "track_published", participant: "p1", track: { ...camera, id: "t9" } });
+  await settle();
+  assert.equal(room.state, "reconnecting");
+  assert.deepEqual(heard(session, "unsubscribe").map(({ tracks }) => tracks), [["t9"]]);
+  room.leave();
+});
