@@ -72,9 +72,13 @@ export class Attempts {
     return null;
   }
 
-  /** Waits as long as before the next attempt. */
-  pause() {
-    return this.#pause(this.#backoff.next());
+  /**
+   * Waits as long as before the next attempt.
+   *
+   * @param {number} longest milliseconds
+   */
+  pause(longest) {
+    return this.#pause(Math.min(this.#backoff.next(), longest));
   }
 
   /** @param {number} delay */

@@ -448,7 +448,7 @@ export class Room extends Events {
         const isWorthwhile = isLost(error) || (isAgain && isUnreachable(error));
         if (!isWorthwhile || this.#joined || this.#state === "closed" || Date.now() >= deadline) throw error;
         this.#disconnect();
-        if (isAgain) await this.#attempts.pause();
+        if (isAgain) await this.#attempts.pause(deadline - Date.now());
         this.#refuseClosed();
       }
     }
