@@ -29,5 +29,10 @@ export function isUnreachable(error) {
 
 /** @param {unknown} error @returns {boolean} whether the server has said no; of what it never answered nobody knows */
 export function isRefusal(error) {
-  return /** @type {Partial<CallError>} */ (error)?.code !== "timeout";
+  return !isTimeout(error);
+}
+
+/** @param {unknown} error @returns {boolean} whether the server has not answered in time */
+export function isTimeout(error) {
+  return /** @type {Partial<CallError>} */ (error)?.code === "timeout";
 }

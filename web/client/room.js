@@ -40,7 +40,7 @@ const JOIN_AGAIN_MS = 10_000;
  * know us any more, or media does not get through, it joins again with a fresh transport, as the same participant,
  * publishes its publications again and tells only the changes meanwhile (`reconnecting`). `closed` is final.
  *
- * Wishes survive both: publications, mutes, subscriptions, views, name and metadata. Their promises settle once the
+ * Wishes survive both: publications, mutes, subscriptions, views, our hand, name and metadata. Their promises settle once the
  * server knows, or without an error as soon as the stay in the room is lost or not there yet: then the next one tells
  * the server. They are rejected when the server refuses, when it does not answer in time (the wish holds nevertheless),
  * or when the room is closed. Chat waits for the next connection as well. Data and the server's statistics need one at
@@ -95,6 +95,10 @@ export class Room extends Events {
   moderation = new Moderation(
     (name, payload) => this.emit(name, payload),
     () => this.#connected().signaling,
+    async (tell) => {
+      this.#refuseClosed();
+      await this.#keep(tell());
+    },
   );
   /** Whether a moderator has to let us in, and has not decided. */
   isAwaitingAdmission = false;
@@ -479,7 +483,7 @@ export class Room extends Events {
     this.#roster.replace(others, this.#isRestart && !isAudience ? connection.graceMs : 0, isAudience ? "audience" : "disconnected");
     this.#setAudience(welcome.audience ?? null);
     this.#isRestart = false;
-    this.moderation.begin(welcome, connection.signaling).catch((error) => !isLost(error) && this.#report(error));
+    this.moderation.begin(welcome, connection.signaling, connection.isResumed).catch((error) => !isLost(error) && this.#report(error));
     this.#catchUp(joinedAs, connection);
     await (isFast ? connection.offered() : connection.offer(this.#receiving.choices.count(others)));
     this.#refuseLost(connection);

@@ -150,7 +150,7 @@ export class Signaling extends Events {
    */
   #request(message, pending) {
     if (this.#isOver) return pending.reject(lost());
-    if (!this.#line.canTake) return pending.reject(this.#line.graceMs > 0 ? tooMuch() : lost());
+    if (!this.#line.canTake(message.type)) return pending.reject(this.#line.graceMs > 0 ? tooMuch() : lost());
     const id = this.#line.nextId();
     this.#pending.set(id, pending);
     if (this.#line.isUp) this.#await(id, pending);
@@ -162,6 +162,8 @@ export class Signaling extends Events {
    * @param {Pending} pending
    */
   #await(id, pending) {
+    // A line that moves to a better way is up again without having been down.
+    clearTimeout(pending.timer);
     pending.timer = setTimeout(() => {
       this.#pending.delete(id);
       pending.reject(new CallError("timeout", "The server did not answer in time."));

@@ -70,7 +70,7 @@ test("figures are for now or not at all, and wishes are not kept without end", a
   server.isReachable = true;
   await until(() => room.signaling.isConnected);
   await settle();
-  assert.equal(heard(session, "chat").length, 96);
+  assert.equal(heard(session, "chat").length, 88);
   room.leave();
 });
 
