@@ -228,3 +228,27 @@ test("others who come back while our first offer is under way are received as we
   assert.deepEqual(heard(session, "unsubscribe").map(({ tracks }) => tracks), [["t9"]]);
   room.leave();
 });
+
+test("the mute of a moderator goes along to the next transport, and one that we never heard of is obeyed there", async () => {
+  const call = await joined();
+  const { server, room, microphone, session } = call;
+  const { participantId } = room;
+  const mute = { type: "moderated", action: "mute", by: "boss", participant: participantId };
+  server.push(session, { ...mute, track: microphone.trackId });
+  await settle();
+  assert.equal(microphone.muted, true);
+  await (await loseMedia(call))();
+  const [second] = server.sessions.values();
+  assert.deepEqual(heard(second, "offer")[0].tracks.map(({ muted }) => muted), [true]);
+  await room.setMuted(microphone, false);
+  // The server has muted it by its old name meanwhile, which goes with the line.
+  call.connections.at(-1).become("connected");
+  await (await loseMedia(call))();
+  const [third] = server.sessions.values();
+  assert.deepEqual(heard(third, "offer")[0].tracks.map(({ muted }) => muted), [false]);
+  server.push(third, { ...mute, track: microphone.trackId });
+  await settle();
+  assert.deepEqual([microphone.muted, microphone.media.enabled], [true, false]);
+  assert.deepEqual(heard(third, "mute").map(({ muted }) => muted), [true]);
+  room.leave();
+});
