@@ -2,7 +2,6 @@ import { say } from "./protocol.js";
 
 /**
  * @import { ParticipantInfo } from "./protocol.js"
- * @import { Participant } from "./roster.js"
  * @import { Signaling } from "./signaling.js"
  */
 
@@ -13,8 +12,6 @@ import { say } from "./protocol.js";
 export class Choices {
   /** @type {Map<string, boolean>} by track id */
   #wanted = new Map();
-  /** @type {Map<string, boolean>} of tracks that come back under other ids, by participant and source */
-  #remembered = new Map();
   #byDefault;
   #isThere;
 
@@ -42,6 +39,11 @@ export class Choices {
     return this.#wanted.get(trackId) ?? this.#byDefault;
   }
 
+  /** @param {string} trackId @returns {boolean | undefined} undefined if it was not chosen */
+  of(trackId) {
+    return this.#wanted.get(trackId);
+  }
+
   /**
    * @param {readonly string[]} trackIds
    * @param {boolean} wanted
@@ -62,33 +64,6 @@ export class Choices {
   /** @param {string} trackId of a track that ended */
   forget(trackId) {
     this.#wanted.delete(trackId);
-  }
-
-  /**
-   * Keeps the choices for the same sources of the same participants: a server that was started again has other tracks.
-   *
-   * @param {Iterable<Participant>} participants
-   */
-  remember(participants) {
-    this.#remembered.clear();
-    for (const { id, tracks } of participants) {
-      for (const track of tracks.values()) {
-        const wanted = this.#wanted.get(track.id);
-        if (wanted !== undefined) this.#remembered.set(`${id} ${track.source}`, wanted);
-      }
-    }
-  }
-
-  /**
-   * @param {string} participantId
-   * @param {string} source of a track that has come
-   * @returns {boolean | undefined} the choice for the one that it takes the place of, once
-   */
-  recall(participantId, source) {
-    const key = `${participantId} ${source}`;
-    const wanted = this.#remembered.get(key);
-    this.#remembered.delete(key);
-    return wanted;
   }
 
   /**

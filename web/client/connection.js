@@ -3,7 +3,7 @@ import { Events } from "./events.js";
 import { DATA_PROTOCOL, say } from "./protocol.js";
 import { countersOf, Pulse } from "./pulse.js";
 import { PathWatch, WHOLE_PATIENCE_MS } from "./reconnect.js";
-import { Signaling } from "./signaling.js";
+import { REPLY_TIMEOUT_MS, Signaling } from "./signaling.js";
 import { Transport } from "./transport.js";
 
 /**
@@ -59,6 +59,8 @@ import { Transport } from "./transport.js";
  * @property {void} down nothing reaches the server at the moment, and nothing comes from it but media
  * @property {SocketKind} up the server is reached again, or in another way; nothing was lost
  * @property {string} token by which the session can be taken up
+ * @property {void} asked a `join` is said now
+ * @property {string} forgotten the session was not resumed, by this code: the next thing is a `join`
  * @property {Loss} lost a new connection is needed
  * @property {{ reason: string, message: string }} ended the server does not want us any more
  */
@@ -69,6 +71,7 @@ import { Transport } from "./transport.js";
  * @property {string} message
  * @property {boolean} isRestart the server was started again: the others come back as well
  * @property {boolean} isTaken another page goes on with our session
+ * @property {boolean} isSessionOver the server has not our session any more; else it can be resumed
  */
 
 /**
@@ -109,6 +112,9 @@ export class Connection extends Events {
   /** The server does not know us any more. */
   #isOut = false;
 
+  /** The server had our session, and was not told anything of us. */
+  isResumed = false;
+
   /**
    * @param {ConnectionOptions} options
    * @param {ReadonlySet<Publication>} publications carried by this and by every later transport
@@ -133,8 +139,11 @@ export class Connection extends Events {
       this.#pulse?.hurry();
       this.emit("up", kind);
     });
-    this.#signaling.on("refused", ({ code, isEarly }) => this.#loseSignaling({ isRestart: isEarly, isTaken: code === "session_used" }));
-    this.#signaling.on("close", () => this.#loseSignaling({}));
+    this.#signaling.on("refused", ({ code, isEarly }) =>
+      // What lies in a gap is lost, and the session is not.
+      this.#loseSignaling({ isRestart: isEarly, isTaken: code === "session_used", isSessionOver: code !== "session_gap" }),
+    );
+    this.#signaling.on("close", () => this.#loseSignaling({ isSessionOver: true }));
   }
 
   /** Milliseconds for which the server keeps our place while we do not reach it; 0 if it does not. */
@@ -156,12 +165,15 @@ export class Connection extends Events {
   }
 
   /**
-   * @param {boolean} isFresh the session is another page's, which is gone with its transport
+   * @param {boolean} isFresh the session is resumed with a fresh transport: that of before is gone, maybe with the page that
+   *   had it
    * @returns {Promise<ServerMessages["welcome"]>}
    */
   async join(isFresh) {
     await this.#signaling.opened();
-    const welcome = (isFresh && (await this.#takeUp())) || (await this.#signaling.request(say.join(await this.#wish())));
+    const resumed = isFresh ? await this.#takeUp() : null;
+    this.isResumed = resumed !== null;
+    const welcome = resumed ?? (await this.#signaling.request(await this.#ask()));
     this.#iceServers = welcome.iceServers;
     this.#data = welcome.data;
     return welcome;
@@ -188,8 +200,7 @@ export class Connection extends Events {
       this.offer(receiving).catch(() => resolve(null));
     });
     this.#sendFirst = null;
-    const wish = await this.#wish();
-    const { welcome: told, answer } = this.#signaling.join(say.join(offer ? { ...wish, offer } : wish));
+    const { welcome: told, answer } = this.#signaling.join(await this.#ask(offer ?? undefined));
     const welcome = await told;
     this.#iceServers = welcome.iceServers;
     this.#data = welcome.data;
@@ -212,9 +223,12 @@ export class Connection extends Events {
     return this.#offering;
   }
 
-  async #wish() {
+  /** @param {import("./protocol.js").OfferedTransport} [offer] */
+  async #ask(offer) {
     const { token } = this.#options;
-    return { ...this.#options, resumable: true, token: typeof token === "function" ? await token() : token };
+    const message = say.join({ ...this.#options, resumable: true, token: typeof token === "function" ? await token() : token, offer });
+    this.emit("asked", undefined);
+    return message;
   }
 
   /** @returns {Promise<ServerMessages["welcome"] | null>} null if the server does not know the session any more */
@@ -224,9 +238,13 @@ export class Connection extends Events {
     let stop = () => {};
     /** @type {Promise<ServerMessages["welcome"]>} */
     const welcomed = new Promise((resolve, reject) => {
+      const late = () => reject(new CallError("timeout", "The server did not welcome us in time."));
+      // The reply to the request has as long, and comes before it.
+      const timer = setTimeout(late, 2 * REPLY_TIMEOUT_MS);
       const stops = [
         this.#signaling.on("message", (message) => message.type === "welcome" && resolve(message)),
         this.#signaling.on("close", reject),
+        () => clearTimeout(timer),
       ];
       stop = () => stops.forEach((each) => each());
     });
@@ -239,6 +257,7 @@ export class Connection extends Events {
       if (!NO_SESSION.includes(code)) throw error;
       // Another page goes on with it: this one is somebody else.
       if (code === "session_used") this.#options = { ...this.#options, session: undefined };
+      this.emit("forgotten", code);
       return null;
     } finally {
       stop();
@@ -319,10 +338,16 @@ export class Connection extends Events {
     }
   }
 
-  /** Says goodbye, so that the others see us leave at once. */
+  /**
+   * Says goodbye, so that the others see us leave at once, and closes it.
+   *
+   * @returns {boolean} whether the goodbye went out
+   */
   leave() {
+    const isSaid = this.#signaling.isUp;
     this.#signaling.send(say.leave());
     this.close();
+    return isSaid;
   }
 
   close() {
@@ -373,7 +398,7 @@ export class Connection extends Events {
   /** @param {ServerMessages["bye"]} bye */
   #bye({ reason, message }) {
     // A server that shuts down is replaced by another sooner or later: that is worth waiting for.
-    if (reason === "server_shutdown") return this.#lose({ reason, message, isRestart: true });
+    if (reason === "server_shutdown") return this.#lose({ reason, message, isRestart: true, isSessionOver: true });
     if (this.#over) return;
     this.close();
     this.emit("ended", { reason, message });
@@ -452,13 +477,20 @@ export class Connection extends Events {
   }
 
   /** @param {Partial<Loss>} loss */
-  #lose({ reason = "connection_lost", message = "The connection to the server was lost.", isRestart = false, isTaken = false }) {
+  #lose(loss) {
     if (this.#over) return;
     this.#over = true;
     this.#watch?.stop();
     this.#pulse?.stop();
     this.#transport?.close();
     if (!this.#isOut) this.#signaling.close();
-    this.emit("lost", { reason, message, isRestart, isTaken });
+    this.emit("lost", {
+      reason: "connection_lost",
+      message: "The connection to the server was lost.",
+      isRestart: false,
+      isTaken: false,
+      isSessionOver: false,
+      ...loss,
+    });
   }
 }

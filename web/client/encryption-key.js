@@ -1,3 +1,4 @@
+import { toBase64Url } from "./base64url.js";
 import { CallError } from "./errors.js";
 import { expand } from "./sframe.js";
 
@@ -73,9 +74,4 @@ function bytesOfKey(text) {
   } catch {
     return null;
   }
-}
-
-/** @param {Bytes} bytes */
-function toBase64Url(bytes) {
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }

@@ -22,7 +22,17 @@ export function isLost(error) {
   return /** @type {Partial<CallError>} */ (error)?.code === "connection_lost";
 }
 
+/** @param {unknown} error @returns {boolean} whether no way leads to the server at the moment */
+export function isUnreachable(error) {
+  return ["unreachable", "websocket_blocked"].includes(/** @type {Partial<CallError>} */ (error)?.code ?? "");
+}
+
 /** @param {unknown} error @returns {boolean} whether the server has said no; of what it never answered nobody knows */
 export function isRefusal(error) {
-  return /** @type {Partial<CallError>} */ (error)?.code !== "timeout";
+  return !isTimeout(error);
+}
+
+/** @param {unknown} error @returns {boolean} whether the server has not answered in time */
+export function isTimeout(error) {
+  return /** @type {Partial<CallError>} */ (error)?.code === "timeout";
 }

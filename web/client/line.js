@@ -119,9 +119,12 @@ export class Line extends Events {
     return this.#session?.graceMs ?? 0;
   }
 
-  /** Whether another message can be said. */
-  get canTake() {
-    return this.#session ? !this.#session.isFull : this.#socket !== null;
+  /**
+   * @param {ClientMessage["type"]} type
+   * @returns {boolean} whether a message of it can be said
+   */
+  canTake(type) {
+    return this.#session ? this.#session.hasPlaceFor(type) : this.#socket !== null;
   }
 
   /** @returns {Promise<void>} once there is a first connection; rejected with why there is none */

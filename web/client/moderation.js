@@ -1,3 +1,4 @@
+import { Hand } from "./hand.js";
 import { say } from "./protocol.js";
 
 /**
@@ -23,7 +24,8 @@ export const OPEN_RULES = Object.freeze({ locked: false, waitingRoom: false, cha
 export class Moderation {
   #emit;
   #connected;
-  #isRaised = false;
+  #wish;
+  #hand = new Hand();
   /** @type {Map<string, string>} */
   #waiting = new Map();
 
@@ -35,10 +37,13 @@ export class Moderation {
   /**
    * @param {<Name extends keyof RoomEvents>(name: Name, payload: RoomEvents[Name]) => void} emit
    * @param {() => Signaling} connected throws a `CallError` without a connection
+   * @param {(tell: () => Promise<void>) => Promise<unknown>} wish hides the loss of a connection from a wish that the next one
+   *   carries out; rejected when the room is closed
    */
-  constructor(emit, connected) {
+  constructor(emit, connected, wish) {
     this.#emit = emit;
     this.#connected = connected;
+    this.#wish = wish;
   }
 
   /** @returns {ReadonlyMap<string, string>} the names of those who wait to be let in, by id; only moderators are told */
@@ -46,20 +51,26 @@ export class Moderation {
     return this.#waiting;
   }
 
+  /** Whether we want our hand to be up; `hands` tells whether it is. */
+  get isHandRaised() {
+    return this.#hand.isRaised;
+  }
+
   /**
    * Takes over what a `welcome` tells. A hand that was raised before a connection was lost is raised again.
    *
    * @param {ServerMessages["welcome"]} welcome
    * @param {Signaling} signaling
+   * @param {boolean} isResumed whether we have been in the room all the time
    * @returns {Promise<unknown>} rejected if the hand could not be raised
    */
-  begin({ rules = OPEN_RULES, hands = [] }, signaling) {
+  begin({ participant, rules = OPEN_RULES, hands = [] }, signaling, isResumed) {
     this.hands = hands;
     this.#waiting.clear();
     this.#emit("waitingChanged", this.#waiting);
     this.#setRules(rules, null);
     this.#emit("handsChanged", { participantId: null, raised: false, by: null });
-    return this.#isRaised ? signaling.request(say.hand(true)) : Promise.resolve();
+    return this.#hand.begin(signaling, { isUp: hands.includes(participant), isResumed });
   }
 
   /**
@@ -71,7 +82,7 @@ export class Moderation {
       case "rules":
         return this.#setRules(message.rules, message.by ?? null);
       case "hand":
-        if (message.participant === ownId && message.by) this.#isRaised = message.raised;
+        if (message.participant === ownId && message.by) this.#hand.lowered();
         return this.#setHand(message.participant, message.raised, message.by ?? null);
       case "participant_left":
         return this.hands.includes(message.participant) ? this.#setHand(message.participant, false, null) : undefined;
@@ -94,10 +105,11 @@ export class Moderation {
    * Raises our hand, or lowers it. It stays raised when a connection is lost, behind those raised meanwhile.
    *
    * @param {boolean} raised
+   * @returns {Promise<void>} once the server knows, or without an error if the next stay in the room tells it; rejected when
+   *   the server refuses, and the hand is as before then
    */
   async raiseHand(raised) {
-    this.#isRaised = raised;
-    await this.#connected().request(say.hand(raised));
+    await this.#wish(() => this.#hand.set(raised));
   }
 
   /** @param {string} trackId of somebody else; it is muted until they unmute it */

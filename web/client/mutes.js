@@ -1,3 +1,4 @@
+import { isLost, isTimeout } from "./errors.js";
 import { isPassing } from "./reconnect.js";
 
 /**
@@ -10,15 +11,15 @@ const RETRY_MS = 1_000;
 
 /**
  * Keeps the server informed of mutes. Each publication has one request at a time, the last wish at the end, and another
- * request if one may not have arrived. The device has followed the wish long before.
+ * request if one may not have arrived, or if the server had no time for it. The device has followed the wish long before.
  */
 export class Mutes {
   /** @type {Map<Publication, boolean | null>} as the server knows them; null when that is uncertain */
   #known = new Map();
   /** @type {Map<Publication, Promise<void>>} being told */
   #telling = new Map();
-  /** @type {Map<Publication, ReturnType<typeof setTimeout>>} */
-  #retries = new Map();
+  /** @type {Map<Publication, () => void>} end the pause before another request, by the publication it is for */
+  #pauses = new Map();
   #send;
   #onError;
   #closed = false;
@@ -50,8 +51,8 @@ export class Mutes {
 
   /**
    * @param {Publication} publication
-   * @returns {Promise<void>} once the server knows the last wish; rejected when it refused. One that was never
-   *   named by the server is told with its offer
+   * @returns {Promise<void>} once the server knows the last wish; rejected when it refused, or did not answer in time: then
+   *   it is told again later. One that was never named by the server is told with its offer
    */
   tell(publication) {
     const telling = this.#telling.get(publication) ?? this.#tell(publication);
@@ -61,14 +62,13 @@ export class Mutes {
 
   /** @param {Publication} publication that ended */
   forget(publication) {
-    clearTimeout(this.#retries.get(publication));
-    this.#retries.delete(publication);
     this.#known.delete(publication);
+    this.#pauses.get(publication)?.();
   }
 
   close() {
     this.#closed = true;
-    for (const timer of this.#retries.values()) clearTimeout(timer);
+    for (const end of this.#pauses.values()) end();
   }
 
   /** @param {Publication} publication */
@@ -79,22 +79,51 @@ export class Mutes {
       while (!this.#closed && publication.trackId !== null && this.#known.get(publication) !== publication.muted) {
         const { trackId, muted } = publication;
         this.#known.set(publication, null);
-        await this.#send(trackId, muted);
-        this.#known.set(publication, muted);
+        if (await this.#isTaken(trackId, muted)) this.#known.set(publication, muted);
+        else await this.#pause(publication);
       }
     } catch (error) {
-      if (isPassing(error)) this.#later(publication);
+      if (isTimeout(error)) void this.#later(publication);
       throw error;
     } finally {
       this.#telling.delete(publication);
     }
   }
 
+  /**
+   * @param {string} trackId
+   * @param {boolean} muted
+   * @returns {Promise<boolean>} false if the server had no time for it
+   */
+  async #isTaken(trackId, muted) {
+    try {
+      await this.#send(trackId, muted);
+      return true;
+    } catch (error) {
+      if (!isPassing(error) || isTimeout(error) || isLost(error)) throw error;
+      return false;
+    }
+  }
+
   /** @param {Publication} publication */
-  #later(publication) {
+  async #later(publication) {
+    await this.#pause(publication);
+    this.tell(publication).catch((error) => !isPassing(error) && this.#onError(error));
+  }
+
+  /**
+   * @param {Publication} publication
+   * @returns {Promise<void>}
+   */
+  async #pause(publication) {
     if (this.#closed) return;
-    clearTimeout(this.#retries.get(publication));
-    const again = () => this.tell(publication).catch((error) => !isPassing(error) && this.#onError(error));
-    this.#retries.set(publication, setTimeout(again, RETRY_MS));
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, RETRY_MS);
+      this.#pauses.set(publication, () => {
+        clearTimeout(timer);
+        resolve(undefined);
+      });
+    });
+    this.#pauses.delete(publication);
   }
 }

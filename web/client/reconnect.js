@@ -72,6 +72,15 @@ export class Attempts {
     return null;
   }
 
+  /**
+   * Waits as long as before the next attempt.
+   *
+   * @param {number} longest milliseconds
+   */
+  pause(longest) {
+    return this.#pause(Math.min(this.#backoff.next(), longest));
+  }
+
   /** @param {number} delay */
   #pause(delay) {
     return new Promise((resolve) => {

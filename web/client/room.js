@@ -1,19 +1,19 @@
-import { Choices } from "./choices.js";
+import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
 import { Encryption } from "./encryption.js";
-import { CallError, isLost, isRefusal, notConnected } from "./errors.js";
+import { CallError, isLost, isRefusal, isUnreachable, notConnected } from "./errors.js";
 import { Events } from "./events.js";
+import { sayFarewell, takeUnsaid } from "./farewell.js";
+import { Identity } from "./identity.js";
 import { Moderation, mutedTrack } from "./moderation.js";
-import { OutgoingChat } from "./outgoing-chat.js";
 import { ALL_PERMISSIONS, mayNotPublish, mayPublish } from "./permissions.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
 import { Readability } from "./readability.js";
-import { Received } from "./received.js";
+import { Receiving } from "./receiving.js";
 import { Attempts, GIVE_UP_AFTER_MS } from "./reconnect.js";
 import { Roster } from "./roster.js";
 import { Unwatchables } from "./unwatchable.js";
-import { Views } from "./views.js";
 
 /**
  * @import { ConnectionOptions, Loss, RoomOptions } from "./connection.js"
@@ -28,8 +28,8 @@ import { Views } from "./views.js";
  * @import { Shown } from "./views.js"
  */
 
-/** Chat messages kept: as many as a page can usefully scroll through; the server keeps fewer. */
-const CHAT_KEPT = 500;
+/** Time for which a first `join` whose connection broke is said again. */
+const JOIN_AGAIN_MS = 10_000;
 
 /**
  * A room as one participant sees it. Listen first, then `join()`: the present state is told by the same events as later
@@ -40,7 +40,7 @@ const CHAT_KEPT = 500;
  * know us any more, or media does not get through, it joins again with a fresh transport, as the same participant,
  * publishes its publications again and tells only the changes meanwhile (`reconnecting`). `closed` is final.
  *
- * Wishes survive both: publications, mutes, subscriptions, views, name and metadata. Their promises settle once the
+ * Wishes survive both: publications, mutes, subscriptions, views, our hand, name and metadata. Their promises settle once the
  * server knows, or without an error as soon as the stay in the room is lost or not there yet: then the next one tells
  * the server. They are rejected when the server refuses, when it does not answer in time (the wish holds nevertheless),
  * or when the room is closed. Chat waits for the next connection as well. Data and the server's statistics need one at
@@ -53,36 +53,36 @@ export class Room extends Events {
   #options;
   // Every roster event is a room event too; the checker cannot follow that through the intersection.
   #roster = new Roster((name, payload) => {
-    if (name === "trackUnpublished") this.#forgetTrack(/** @type {any} */ (payload).track.id);
-    if (name === "trackPublished") this.#decideOn(/** @type {any} */ (payload));
+    if (name === "trackUnpublished") this.#receiving.forget(/** @type {any} */ (payload).track.id);
+    if (name === "trackPublished") {
+      this.#receiving.published(/** @type {any} */ (payload));
+      this.#readability.refuseUnreadable(/** @type {any} */ (payload).participant);
+    }
     this.emit(name, /** @type {any} */ (payload));
     if (name === "participantLeft") this.#readability.forget(/** @type {any} */ (payload).participant.id);
     else this.#readability.judge(/** @type {any} */ (payload).participant ?? payload);
   }, (trackId) => this.#readability.playableReceiver(trackId));
-  #views = new Views();
-  #received = new Received((change) => this.emit("subscriptionChanged", change));
   #unwatchable = new Unwatchables((change) => this.emit("unwatchableChanged", change));
   /** @type {Set<Publication>} */
   #publications = new Set();
-  #choices;
+  #receiving;
   /** @type {Encryption | null} null in a call that we do not encrypt */
   #encryption = null;
   #readability;
-  #outgoingChat = new OutgoingChat((words) => this.#sayChat(words));
+  #chat = new Chat({ say: (words) => this.#sayChat(words), received: (message) => this.emit("chatReceived", message) });
+  #identity;
   /** @type {Connection | null} */
   #connection = null;
   /** @type {Connection | null} the same, once the server has let us in */
   #joined = null;
-  /** @type {Set<string>} our ids of before; the server may take a while to see that they are gone */
-  #formerIds = new Set();
-  /** @type {string | null} the token by which the server knows us again, null if it does not */
-  #session = null;
-  /** The present token is that of a page before this one. */
-  #isTakenOver = false;
   /** @type {Line | null} a line without a stay in the room, for the next one */
   #line = null;
   /** Whether the others come back one by one, since the server was started again. */
   #isRestart = false;
+  /** Milliseconds for which the server keeps our place without a connection. */
+  #graceMs = 0;
+  /** The time at which the latest connection was lost. */
+  #lostAt = 0;
   /** @type {RoomState} */
   #state = "new";
   /** The reason that it is closed. */
@@ -95,20 +95,20 @@ export class Room extends Events {
   moderation = new Moderation(
     (name, payload) => this.emit(name, payload),
     () => this.#connected().signaling,
+    async (tell) => {
+      this.#refuseClosed();
+      await this.#keep(tell());
+    },
   );
   /** Whether a moderator has to let us in, and has not decided. */
   isAwaitingAdmission = false;
 
-  /** @type {string | null} our own participant id, the same one after a reconnect if the server has sessions */
-  participantId = null;
   /** @type {Limits} the server's; zeros before it has told them */
   limits = { messageBytes: 0, chatChars: 0, publisherBitrate: 0 };
   /** @type {Readonly<Permissions>} what we may do here, known once `connected` */
   permissions = ALL_PERMISSIONS;
   /** @type {string | null} the server's rule to let people in, known once `connected`: `open`, `tokens` or `hooks` */
   access = null;
-  /** @type {ChatMessage[]} oldest first */
-  chat = [];
   /**
    * The numbers of people, ourselves included, in a room that we see as its audience does: `participants` are those who
    * publish or hold up a hand then, and `people` asks for others. Null where `participants` are all others.
@@ -123,9 +123,12 @@ export class Room extends Events {
   constructor(options) {
     super();
     this.#options = { ...options, batch: true };
-    this.#session = options.session ?? null;
-    this.#isTakenOver = this.#session !== null;
-    this.#choices = new Choices(options.autoSubscribe ?? true, (trackId) => this.#roster.isThere(trackId));
+    this.#identity = new Identity(this.#options, (token) => this.emit("sessionChanged", token));
+    this.#receiving = new Receiving(options.autoSubscribe ?? true, {
+      roster: this.#roster,
+      changed: (change) => this.emit("subscriptionChanged", change),
+      report: (error) => this.#report(error),
+    });
     if (options.encryption) {
       this.#encryption = new Encryption({
         onOutcome: () => this.#readability.judgeAll(),
@@ -135,10 +138,10 @@ export class Room extends Events {
     }
     this.#readability = new Readability(this.#encryption, {
       roster: this.#roster,
-      views: this.#views,
-      choices: this.#choices,
+      views: this.#receiving.views,
+      choices: this.#receiving.choices,
       receiverOf: (trackId) => this.receiverOf(trackId),
-      refuse: (trackIds) => this.#decide(trackIds, false),
+      refuse: (trackIds) => this.#receiving.decide(trackIds, false),
       changed: (participant, encryption) => this.emit("encryptionChanged", { participant, encryption }),
     });
   }
@@ -151,6 +154,16 @@ export class Room extends Events {
     return this.#options.name;
   }
 
+  /** @returns {string | null} our own participant id, the same one after a reconnect if the server has sessions */
+  get participantId() {
+    return this.#identity.participantId;
+  }
+
+  /** @returns {ChatMessage[]} oldest first */
+  get chat() {
+    return this.#chat.messages;
+  }
+
   /** @returns {ReadonlyMap<string, Participant>} the others, by id */
   get participants() {
     return this.#roster.participants;
@@ -158,7 +171,7 @@ export class Room extends Events {
 
   /** @returns {ReadonlyMap<string, SubscriptionState>} what we are sent, by track id, as far as the server has said */
   get subscriptions() {
-    return this.#received.states;
+    return this.#receiving.states;
   }
 
   /** @returns {ReadonlyMap<string, Unwatchable>} who cannot watch our tracks, by track id */
@@ -219,9 +232,8 @@ export class Room extends Events {
     }
   }
 
+  /** Says goodbye and closes. Where no message reaches the server, that is tried for half a minute afterwards. */
   leave() {
-    if (this.#state === "closed") return;
-    this.#connection?.leave();
     this.#close("left", "");
   }
 
@@ -300,7 +312,7 @@ export class Room extends Events {
    */
   async sendChat(words) {
     this.#connected();
-    await this.#outgoingChat.send(words);
+    await this.#chat.send(words);
   }
 
   /** @param {string} name */
@@ -352,7 +364,7 @@ export class Room extends Events {
    * @param {Shown} shown
    */
   setView(trackId, shown) {
-    this.#views.set(trackId, shown);
+    this.#receiving.show(trackId, shown);
   }
 
   /**
@@ -428,14 +440,21 @@ export class Room extends Events {
 
   async #connectFirst() {
     this.#line = this.#options.preconnection?.take() ?? null;
-    const isPrepared = this.#line !== null;
-    try {
-      await this.#connect(isPrepared && !this.#isTakenOver);
-    } catch (error) {
-      // The server may have ended it just now, as nobody had joined on it.
-      if (!isPrepared || !isLost(error) || this.#joined || this.#state === "closed") throw error;
-      this.#disconnect();
-      await this.#connect();
+    this.#identity.goOn(takeUnsaid(this.#options));
+    let isFast = this.#line !== null && !this.#identity.isResumable;
+    for (let deadline = 0; ; isFast = false) {
+      try {
+        return await this.#connect(isFast);
+      } catch (error) {
+        const isAgain = deadline > 0;
+        if (!isAgain) deadline = Date.now() + JOIN_AGAIN_MS;
+        // The server may have let us in, and we have not heard of it; or a connection that was made before has just ended.
+        const isWorthwhile = isLost(error) || (isAgain && isUnreachable(error));
+        if (!isWorthwhile || this.#joined || this.#state === "closed" || Date.now() >= deadline) throw error;
+        this.#disconnect();
+        if (isAgain) await this.#attempts.pause(deadline - Date.now());
+        this.#refuseClosed();
+      }
     }
   }
 
@@ -443,36 +462,33 @@ export class Room extends Events {
   async #connect(isFast = false) {
     // Changes made before the server has let us in are told afterwards.
     this.#announceKey();
-    const joinedAs = { ...this.#options, session: this.#session ?? undefined };
+    const joinedAs = { ...this.#options, session: this.#identity.joinToken, audience: this.#audienceWish() };
     const connection = new Connection(joinedAs, this.#publications, this.#encryption, this.#line);
     this.#line = null;
     this.#connection = connection;
     this.#follow(connection);
-    const welcome = await (isFast ? connection.joinOffering() : connection.join(this.#isTakenOver));
+    const welcome = await (isFast ? connection.joinOffering() : connection.join(this.#identity.isResumable));
     this.#refuseLost(connection);
     this.#joined = connection;
     this.isAwaitingAdmission = false;
-    this.participantId = welcome.participant;
     this.limits = welcome.limits;
-    if (!welcome.session && !connection.graceMs) this.#setSession(null);
-    this.#admitted(welcome, joinedAs);
-    this.#isTakenOver = false;
-    for (const message of welcome.chat) this.#addChat(message);
-    const present = welcome.participants.filter(({ id }) => this.#formerIds.has(id));
-    this.#formerIds = new Set(present.map(({ id }) => id));
-    const others = welcome.participants.filter(({ id }) => !this.#formerIds.has(id));
-    if (this.#isRestart) this.#choices.remember(this.#roster.participants.values());
+    if (!welcome.session && !connection.graceMs) this.#identity.session = null;
+    this.#graceMs = connection.graceMs;
+    this.#admitted(welcome, joinedAs, connection.isResumed);
+    for (const message of welcome.chat) this.#chat.add(message, this.participantId);
+    const others = this.#identity.others(welcome.participants);
+    this.#receiving.remember(others);
     const isAudience = welcome.audience !== undefined;
     // Of the audience nobody knows who is missing, and who is not on stage.
     this.#roster.replace(others, this.#isRestart && !isAudience ? connection.graceMs : 0, isAudience ? "audience" : "disconnected");
     this.#setAudience(welcome.audience ?? null);
     this.#isRestart = false;
-    this.moderation.begin(welcome, connection.signaling).catch((error) => !isLost(error) && this.#report(error));
+    this.moderation.begin(welcome, connection.signaling, connection.isResumed).catch((error) => !isLost(error) && this.#report(error));
     this.#catchUp(joinedAs, connection);
-    await (isFast ? connection.offered() : connection.offer(this.#choices.count(others)));
+    await (isFast ? connection.offered() : connection.offer(this.#receiving.choices.count(others)));
     this.#refuseLost(connection);
     this.#enter("connected");
-    this.#outgoingChat.sendAgain();
+    this.#chat.sendAgain();
     this.#tellSignaling();
   }
 
@@ -481,16 +497,12 @@ export class Room extends Events {
    *
    * @param {import("./protocol.js").ServerMessages["welcome"]} welcome
    * @param {ConnectionOptions} joinedAs
+   * @param {boolean} isResumed
    */
-  #admitted({ name, metadata, permissions = ALL_PERMISSIONS, access }, joinedAs) {
+  #admitted(welcome, joinedAs, isResumed) {
+    const { permissions = ALL_PERMISSIONS, access } = welcome;
     this.access = access ?? null;
-    // A change made meanwhile, or before a page took a session over, is told afterwards; where it may not be made, the
-    // server's word stays.
-    const isChosen = !permissions.update;
-    if (name !== undefined && (isChosen || (!this.#isTakenOver && this.#options.name === joinedAs.name))) this.#options.name = name;
-    if (metadata !== undefined && (isChosen || this.#options.metadata === joinedAs.metadata)) this.#options.metadata = metadata;
-    if (name !== undefined) joinedAs.name = name;
-    if (metadata !== undefined) joinedAs.metadata = metadata;
+    this.#identity.admitted(welcome, joinedAs, { mayUpdate: permissions.update, isResumed });
     if (permissions.update) this.#announceKey();
     this.permissions = Object.freeze({ ...permissions });
     for (const publication of this.#publications) {
@@ -501,19 +513,17 @@ export class Room extends Events {
   }
 
   /**
-   * Tells a new server our choices and views before there is any media, so that nothing unwanted and nothing too large
-   * is sent meanwhile.
+   * Tells a new server what was changed meanwhile, and all that we want to receive.
    *
    * @param {ConnectionOptions} joinedAs
    * @param {Connection} connection
    */
   #catchUp(joinedAs, { signaling }) {
-    const report = (/** @type {unknown} */ error) => !isLost(error) && this.#report(error);
-    this.#choices.begin(signaling).catch(report);
+    this.#receiving.begin(signaling);
     const { name, metadata } = this.#options;
     const changes = { ...(name !== joinedAs.name && { name }), ...(metadata !== joinedAs.metadata && { metadata }) };
-    if (Object.keys(changes).length > 0) signaling.request(say.update(changes)).catch(report);
-    this.#views.begin((tracks) => signaling.request(say.view(tracks)));
+    if (Object.keys(changes).length === 0) return;
+    signaling.request(say.update(changes)).catch((error) => !isLost(error) && this.#report(error));
   }
 
   /** @param {Connection} connection */
@@ -539,18 +549,29 @@ export class Room extends Events {
       this.emit("mediaStateChanged", state);
     });
     connection.on("restarted", () => {
-      this.#received.clear();
+      this.#receiving.clear();
       this.#unwatchable.clear();
     });
     connection.on("data", (data) => this.emit("dataReceived", data));
     connection.on("error", (error) => this.#report(error));
-    connection.on("ended", ({ reason, message }) => this.#close(reason, message));
-    connection.on("token", (token) => this.#setSession(token));
+    connection.on("ended", ({ reason, message }) => {
+      this.#identity.end();
+      this.#close(reason, message);
+    });
+    connection.on("token", (token) => (this.#identity.session = token));
     connection.on("down", () => this.#tellSignaling());
     connection.on("up", () => this.#tellSignaling());
+    connection.on("asked", () => this.#identity.asked());
+    connection.on("forgotten", (code) => {
+      if (code === "session_used") return this.#identity.taken();
+      this.#identity.sessionEnded();
+      // It cannot have ended by itself so soon.
+      this.#isRestart ||= code === "no_such_session" && Date.now() - this.#lostAt < this.#graceMs;
+    });
     connection.on("lost", (loss) => {
       this.#isRestart ||= loss.isRestart;
-      if (loss.isTaken) this.#setSession(null);
+      if (loss.isTaken) this.#identity.taken();
+      else if (loss.isSessionOver) this.#identity.sessionEnded();
       if (this.#state !== "connected") return;
       const { reason, message } = loss;
       if (reason === "media_failed") {
@@ -559,13 +580,6 @@ export class Room extends Events {
       }
       void this.#reconnect(loss);
     });
-  }
-
-  /** @param {string | null} token */
-  #setSession(token) {
-    if (this.#session === token) return;
-    this.#session = token;
-    this.emit("sessionChanged", token);
   }
 
   #tellSignaling() {
@@ -581,9 +595,9 @@ export class Room extends Events {
       case "audience":
         return this.#setAudience({ participants: message.participants, publishers: message.publishers, hands: message.hands });
       case "chat":
-        return this.#addChat(message.message);
+        return this.#chat.add(message.message, this.participantId);
       case "subscriptions":
-        return this.#received.apply(message.subscriptions.filter(({ track }) => this.#roster.find(track)));
+        return this.#receiving.decided(message.subscriptions);
       case "unwatchable":
         return this.#unwatchable.apply(message);
       case "wait":
@@ -597,7 +611,7 @@ export class Room extends Events {
       default:
         this.#obey(message);
         this.moderation.apply(message, this.participantId);
-        return this.#isOfFormerSelf(message) ? undefined : this.#roster.apply(message);
+        return this.#identity.isOfFormer(message) ? undefined : this.#roster.apply(message);
     }
   }
 
@@ -612,10 +626,17 @@ export class Room extends Events {
     if (publication) this.setMuted(publication, true).catch((error) => this.#report(error));
   }
 
-  /** @param {ServerMessage} message */
-  #isOfFormerSelf(message) {
-    const { participant } = /** @type {{ participant?: string | ParticipantInfo }} */ (message);
-    return participant !== undefined && this.#formerIds.has(typeof participant === "string" ? participant : participant.id);
+  /**
+   * The audience is told of few people, and stays audience: others would burst in upon it in the middle of a call. The size
+   * of a room says nothing while all come back to it one by one.
+   *
+   * @returns {"always" | "large" | undefined}
+   */
+  #audienceWish() {
+    const wish = this.#options.audience;
+    if (wish !== "large" || this.participantId === null) return wish;
+    if (this.audience) return "always";
+    return this.#isRestart ? undefined : wish;
   }
 
   /** @param {PeopleCounts | null} audience */
@@ -636,54 +657,22 @@ export class Room extends Events {
     if (this.#encryption) this.#options.metadata = this.#encryption.announce(this.#options.metadata);
   }
 
-  /** @param {{ participant: Participant, track: import("./remote-track.js").RemoteTrack }} published */
-  #decideOn({ participant, track }) {
-    const chosen = this.#choices.recall(participant.id, track.source);
-    if (chosen !== undefined) this.#decide([track.id], chosen);
-    this.#readability.refuseUnreadable(participant);
-  }
-
-  /**
-   * @param {string[]} trackIds
-   * @param {boolean} wanted
-   */
-  #decide(trackIds, wanted) {
-    // A connection that is being made tells the server all choices at once.
-    if (this.#state !== "connected") this.#choices.set(trackIds, wanted);
-    else if (trackIds.length > 0) this.#choose(trackIds, wanted).catch((error) => this.#report(error));
-  }
-
-  /** @param {string} trackId */
-  #forgetTrack(trackId) {
-    this.#choices.forget(trackId);
-    this.#views.forget(trackId);
-    this.#received.forget(trackId);
-  }
-
-  /** @param {ChatMessage} message */
-  #addChat(message) {
-    // A welcome repeats what we may have; a server that restarted counts from the start again.
-    if (this.chat.some(({ id, atMs }) => id === message.id && atMs === message.atMs)) return;
-    this.chat = [...this.chat, message].slice(-CHAT_KEPT);
-    if (message.participant === this.participantId) this.#outgoingChat.seen(message);
-    this.emit("chatReceived", message);
-  }
-
   /** @param {string} words */
   async #sayChat(words) {
     try {
       await this.#connected().signaling.request(say.chat(words));
     } catch (error) {
       // Who joins again as somebody else cannot tell what arrived.
-      throw isLost(error) && this.#session === null ? notConnected() : error;
+      throw isLost(error) && this.#identity.session === null ? notConnected() : error;
     }
   }
 
   /** @param {Loss} loss */
   async #reconnect({ reason, message }) {
+    this.#lostAt = Date.now();
     this.#disconnect();
     this.#enter("reconnecting", reason, message);
-    this.#received.clear();
+    this.#receiving.clear();
     this.#unwatchable.clear();
     this.#setSpeakers({ recent: [], speaking: 0 });
     const error = await this.#attempts.run({
@@ -705,20 +694,26 @@ export class Room extends Events {
     // The state is set before any listener hears that its wish has failed.
     this.#state = "closed";
     // Without a goodbye the server would keep our place for a while.
-    this.#connection?.leave();
+    if (!this.#connection?.leave()) this.#sayFarewell();
     this.#disconnect();
     this.#line?.close();
     this.#roster.close();
-    this.#setSession(null);
-    this.#outgoingChat.end(new CallError(reason, message || "The call is over."));
+    this.#identity.end();
+    this.#chat.end(new CallError(reason, message || "The call is over."));
     this.#encryption?.close();
     this.#enter("closed", reason, message);
     this.#attempts.hurry();
   }
 
+  #sayFarewell() {
+    const { url, room, name, WebSocket: substitute, fetch = substitute ? undefined : globalThis.fetch?.bind(globalThis) } = this.#options;
+    const { unsaid: session, isResumable } = this.#identity;
+    if (session) sayFarewell({ url, room, name, session, isResumable, ...(fetch && { fetch }) });
+  }
+
   #disconnect() {
-    this.#views.end();
-    if (this.participantId) this.#formerIds.add(this.participantId);
+    this.#receiving.end();
+    this.#identity.left();
     const connection = this.#connection;
     this.#connection = null;
     this.#joined = null;
@@ -733,14 +728,7 @@ export class Room extends Events {
    */
   async #choose(trackIds, wanted) {
     this.#refuseClosed();
-    const takeBack = this.#choices.set(trackIds, wanted);
-    if (!this.#joined) return;
-    try {
-      await this.#keep(this.#choices.tell(this.#joined.signaling, trackIds, wanted));
-    } catch (error) {
-      if (isRefusal(error)) takeBack();
-      throw error;
-    }
+    await this.#keep(this.#receiving.choose(trackIds, wanted));
   }
 
   /**

@@ -1,3 +1,5 @@
+import { toBase64Url } from "./base64url.js";
+
 /**
  * @import { ServerMessage, SessionInfo } from "./protocol.js"
  */
@@ -7,8 +9,16 @@
  * all of them come at once after a resumption.
  */
 export const MOST_KEPT = 96;
+/**
+ * Places of these that only mutes may take: as many as the server lets us publish tracks, by default. At most one mute of
+ * each track waits, so that they need no bound of their own, and whoever presses mute is never told that there is no place.
+ */
+export const FOR_MUTES = 8;
 /** Messages of the server after which we say that we have them: it keeps those that we have not named. */
 const ACK_EVERY = 64;
+
+/** Bytes of each half of a token: nobody guesses one. */
+const TOKEN_BYTES = 16;
 
 /** Messages of ours that are not numbered. */
 const UNCOUNTED_OURS = new Set(["join", "resume", "ping", "ack"]);
@@ -48,9 +58,12 @@ export class Session {
     return this.#sent;
   }
 
-  /** Whether another message of ours has to be refused. */
-  get isFull() {
-    return this.#kept.length >= MOST_KEPT;
+  /**
+   * @param {string} type of another message of ours
+   * @returns {boolean} whether it can wait for the server
+   */
+  hasPlaceFor(type) {
+    return type === "mute" || this.#kept.length < MOST_KEPT - FOR_MUTES;
   }
 
   /** Whether the server waits to hear which messages we have. */
@@ -109,4 +122,15 @@ export class Session {
     this.forget(received);
     return this.#kept.map(({ frame }) => frame);
   }
+}
+
+/**
+ * Makes the token for a `join` that has no other. If its `welcome` is lost, another `join` by this token takes the place
+ * that the server has for us by then.
+ *
+ * @returns {string}
+ */
+export function makeToken() {
+  const half = () => toBase64Url(crypto.getRandomValues(new Uint8Array(TOKEN_BYTES)));
+  return `${half()}.${half()}`;
 }

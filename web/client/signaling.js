@@ -10,7 +10,7 @@ import { replyTypes } from "./protocol.js";
  */
 
 /** An offer waits for the relay to build a transport; a server slower than this is as good as gone. */
-const REPLY_TIMEOUT_MS = 15_000;
+export const REPLY_TIMEOUT_MS = 15_000;
 
 /**
  * @typedef {object} Pending
@@ -160,7 +160,7 @@ export class Signaling extends Events {
    */
   #request(message, pending) {
     if (this.#isOver) return pending.reject(lost());
-    if (!this.#line.canTake) return pending.reject(this.#line.graceMs > 0 ? tooMuch() : lost());
+    if (!this.#line.canTake(message.type)) return pending.reject(this.#line.graceMs > 0 ? tooMuch() : lost());
     const id = this.#line.nextId();
     this.#pending.set(id, pending);
     if (this.#line.isUp) this.#await(id, pending);
@@ -172,6 +172,8 @@ export class Signaling extends Events {
    * @param {Pending} pending
    */
   #await(id, pending) {
+    // A line that moves to a better way is up again without having been down.
+    clearTimeout(pending.timer);
     pending.timer = setTimeout(() => {
       this.#pending.delete(id);
       pending.reject(new CallError("timeout", "The server did not answer in time."));

@@ -76,18 +76,8 @@ export class FetchChannel extends Socket {
    * @returns {Promise<Response>} rejected if the server refuses
    * @protected
    */
-  async post(name, body, signal, keepalive = false) {
-    const response = await this.#fetch(httpAddress(this.#url, name), {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-      cache: "no-store",
-      credentials: "omit",
-      keepalive,
-      signal,
-    });
-    if (!response.ok) throw new Error(`The server answered with ${response.status}.`);
-    return response;
+  post(name, body, signal, keepalive = false) {
+    return post(this.#fetch, this.#url, name, body, { signal, keepalive });
   }
 
   /**
@@ -100,6 +90,28 @@ export class FetchChannel extends Socket {
     const response = await this.post("send", { connection: this.#connection, batch, ...body }, signal, keepalive);
     await response.text();
   }
+}
+
+/**
+ * @param {typeof globalThis.fetch} fetch
+ * @param {string} url the WebSocket's
+ * @param {"events" | "poll" | "send"} name
+ * @param {object} body
+ * @param {{ signal: AbortSignal, keepalive: boolean }} options `keepalive`: it goes on when the page is gone
+ * @returns {Promise<Response>} rejected if the server refuses
+ */
+export async function post(fetch, url, name, body, { signal, keepalive }) {
+  const response = await fetch(httpAddress(url, name), {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+    cache: "no-store",
+    credentials: "omit",
+    keepalive,
+    signal,
+  });
+  if (!response.ok) throw new Error(`The server answered with ${response.status}.`);
+  return response;
 }
 
 /**

@@ -57,6 +57,11 @@ export class Views {
     this.#schedule(BATCH_MS);
   }
 
+  /** @param {string} trackId @returns {Shown | undefined} undefined if nothing was said */
+  of(trackId) {
+    return this.#views.get(trackId);
+  }
+
   /** @param {string} trackId of a track that ended */
   forget(trackId) {
     this.#useless.delete(trackId);

@@ -118,7 +118,9 @@ export class Moderating {
   }
 
   toggleHand() {
-    void this.#do(() => this.#room.moderation.raiseHand(!this.#isRaised));
+    const { moderation } = this.#room;
+    // Without a connection the hands are those of before, and the second press is to undo the first.
+    void this.#do(() => moderation.raiseHand(!moderation.isHandRaised));
   }
 
   get #isRaised() {

@@ -350,6 +350,7 @@ impl Room {
             peer: None,
             offers: 0,
             tracks: Vec::new(),
+            silenced: HashMap::new(),
             wanted: if auto_subscribe {
                 self.tracks.keys().copied().collect()
             } else {

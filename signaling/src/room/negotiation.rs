@@ -1,5 +1,6 @@
 //! Offers, and the tracks that they publish.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,8 +16,8 @@ use super::{
 };
 use crate::hooks::Permissions;
 use crate::media::{
-    Answer, ClientOffer, EventBacklog, Join, Needs, PeerFailure, PeerId, PublishedTrack, SdpError,
-    SfuError, Slot, TrackId,
+    Answer, ClientOffer, EventBacklog, Join, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack,
+    SdpError, SfuError, Slot, TrackId,
 };
 
 /// A participant's offer, until it is answered.
@@ -135,6 +136,12 @@ impl Room {
         for track in gone {
             self.unpublish(&id, track);
         }
+        // Tracks that this offer has ended were meant to end.
+        let mut silenced = self.take_silenced(&id);
+        if !new_peer {
+            silenced.clear();
+        }
+        let mut told_muted = Vec::new();
         let mut new = Vec::new();
         let mut to_set = Vec::new();
         let mut published = Vec::new();
@@ -152,7 +159,13 @@ impl Room {
                 }
                 None => {
                     new.push(key);
-                    let name = self.publish(&id, &track, carried);
+                    let source = carried.map_or(Source::Other, |carried| carried.source);
+                    let by = silenced.remove(&(track.kind, source));
+                    let name = self.publish(&id, &track, carried, by.clone());
+                    // Its client may not have heard of it before its transport ended.
+                    if let Some(by) = by.filter(|_| carried.is_none_or(|it| !it.muted)) {
+                        told_muted.push((by, name.clone()));
+                    }
                     if self.needs_settings(key) {
                         to_set.push(key);
                     }
@@ -190,6 +203,9 @@ impl Room {
                     needs: answer.needs,
                 };
                 room.tell(&id, Event::Answered { request, answer });
+                for (by, track) in told_muted {
+                    room.tell_silenced(&id, by, track);
+                }
                 room.release_events(&id);
                 let then: Then = Box::new(move |room| {
                     let done: Then = Box::new(move |room| room.done(&id));
@@ -201,6 +217,11 @@ impl Room {
                 }
             }),
         );
+    }
+
+    fn take_silenced(&mut self, id: &ParticipantId) -> HashMap<(MediaKind, Source), ParticipantId> {
+        let participant = self.participants.get_mut(id);
+        participant.map_or_else(HashMap::new, |it| std::mem::take(&mut it.silenced))
     }
 
     /// Lets the events of its transport wait: they are newer than an answer that it has not been told yet.
@@ -224,12 +245,13 @@ impl Room {
         id: &ParticipantId,
         track: &PublishedTrack,
         carried: Option<&Carried>,
+        silenced: Option<ParticipantId>,
     ) -> TrackName {
         let info = TrackInfo {
             name: TrackName::random(),
             kind: track.kind,
             source: carried.map_or(Source::Other, |carried| carried.source),
-            muted: carried.is_some_and(|carried| carried.muted),
+            muted: silenced.is_some() || carried.is_some_and(|carried| carried.muted),
             simulcast: track.simulcast,
             codec: track.codec,
         };
@@ -246,7 +268,7 @@ impl Room {
                     id: track.track,
                     mid: track.mid.clone(),
                     info: info.clone(),
-                    silenced: false,
+                    silenced: silenced.clone(),
                 });
             } else if participant.auto_subscribe {
                 participant.wanted.insert(track.track);
@@ -295,7 +317,7 @@ impl Room {
         known.info.simulcast = track.simulcast;
         if let Some(carried) = carried {
             known.info.source = carried.source;
-            known.info.muted = carried.muted || known.silenced;
+            known.info.muted = carried.muted || known.silenced.is_some();
         }
         let track = known.info.clone();
         if track == before {
@@ -321,7 +343,11 @@ impl Room {
         let Some(index) = tracks.iter().position(|known| known.id == track) else {
             return;
         };
-        let name = tracks.remove(index).info.name;
+        let Track { info, silenced, .. } = tracks.remove(index);
+        if let Some(by) = silenced {
+            participant.silenced.insert((info.kind, info.source), by);
+        }
+        let name = info.name;
         self.forget_track(track);
         info!(room = %self.name, participant = %id, track = %name, "track unpublished");
         self.report_of(id, |person| Change::Unpublished {

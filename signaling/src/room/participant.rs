@@ -14,7 +14,7 @@ use super::moderation::Comer;
 use super::{Ending, ParticipantId, ParticipantInfo, Source, Told, TrackInfo};
 use crate::clients::ClientAddress;
 use crate::hooks::Permissions;
-use crate::media::{Needs, PeerId, TrackId, TrackSettings, View};
+use crate::media::{MediaKind, Needs, PeerId, TrackId, TrackSettings, View};
 use crate::session::Outbox;
 
 pub(super) struct Participant {
@@ -47,6 +47,9 @@ pub(super) struct Participant {
     /// Its answered offers: what its transport's events say that are older was said anew by the answer.
     pub(super) offers: u64,
     pub(super) tracks: Vec<Track>,
+    /// The moderators who muted tracks that have ended, by what the tracks carried: for the first offer of the next
+    /// transport. An offer of the present one forgets them. Bounded by the kinds of sources.
+    pub(super) silenced: HashMap<(MediaKind, Source), ParticipantId>,
     /// The tracks it wants, whether or not a transport can receive them now. Bounded by the
     /// tracks of the room.
     pub(super) wanted: HashSet<TrackId>,
@@ -66,15 +69,15 @@ pub(super) struct Track {
     /// Its m-line, as the latest answer names it.
     pub(super) mid: String,
     pub(super) info: TrackInfo,
-    /// A moderator has muted it: only its publisher's `mute` takes that back, no offer.
-    pub(super) silenced: bool,
+    /// The moderator who has muted it: only its publisher's `mute` takes that back, no offer.
+    pub(super) silenced: Option<ParticipantId>,
 }
 
 impl Track {
     /// The settings for the media plane.
     pub(super) fn settings(&self) -> TrackSettings {
         TrackSettings::default()
-            .with_muted(self.info.muted || self.silenced)
+            .with_muted(self.info.muted || self.silenced.is_some())
             .with_screen(self.info.source == Source::Screen)
     }
 }

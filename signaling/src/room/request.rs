@@ -159,9 +159,9 @@ impl Room {
         let Some(own) = self.own_track(id, track) else {
             return self.finish(id, request, Err(Refusal::not_your_track()));
         };
-        let is_muted = own.info.muted || own.silenced;
+        let is_muted = own.info.muted || own.silenced.is_some();
         // From here on the word of a moderator does not count any more.
-        own.silenced &= muted;
+        own.silenced = own.silenced.take().filter(|_| muted);
         if is_muted == muted {
             return self.finish(id, request, Ok(()));
         }

@@ -29,6 +29,7 @@ mod reload;
 mod server;
 mod sessions;
 mod shutdown;
+mod silenced;
 mod stopped;
 mod tls;
 mod tokens;

@@ -101,13 +101,13 @@ fn ban(participant: &str) -> ClientMessage {
     })
 }
 
-fn mute_other(track: &str) -> ClientMessage {
+pub(crate) fn mute_other(track: &str) -> ClientMessage {
     moderate(Moderate::Mute {
         track: track.into(),
     })
 }
 
-fn mute(track: &str, muted: bool) -> ClientMessage {
+pub(crate) fn mute(track: &str, muted: bool) -> ClientMessage {
     ClientMessage::Mute(Mute {
         track: track.into(),
         muted,
@@ -143,7 +143,7 @@ async fn publish(client: &mut Client) -> String {
 }
 
 /// Whether the media plane was told that the only track is muted.
-fn is_muted_in_the_relay(server: &Server) -> bool {
+pub(crate) fn is_muted_in_the_relay(server: &Server) -> bool {
     let books = server.media.books();
     let mut settings = books.peers.values().flat_map(|peer| peer.settings.values());
     settings.next().is_some_and(|settings| settings.muted)
@@ -160,7 +160,7 @@ pub(crate) async fn bye(client: &mut Client) -> (String, Option<String>) {
 }
 
 /// The action, moderator, participant and track of the next `moderated`.
-async fn moderated(client: &mut Client) -> (String, String, String, Option<String>) {
+pub(crate) async fn moderated(client: &mut Client) -> (String, String, String, Option<String>) {
     client
         .find(|message| match message {
             ServerMessage::Moderated {

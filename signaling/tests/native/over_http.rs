@@ -563,3 +563,43 @@ async fn operators_see_sockets_and_sessions() {
     assert_eq!((&seen["away"], &seen["resumed"]), (&json!(0), &json!(1)));
     assert_eq!(seen["refused"]["no_such_session"], 1);
 }
+
+#[tokio::test]
+async fn one_request_resumes_a_session_and_leaves() {
+    let server = Server::start().await;
+    let mut ada = server.join("Ada").await;
+    let reply = good(
+        &server,
+        "poll",
+        &json!({"messages": [join("Grace")], "wait_ms": 5_000}),
+    )
+    .await;
+    let session = &reply["messages"][0]["session"]["token"];
+    let goodbye = json!([
+        {"type": "resume", "id": 1, "session": session, "fresh": true},
+        {"type": "leave", "id": 2},
+    ]);
+    let reply = good(
+        &server,
+        "poll",
+        &json!({"messages": goodbye, "wait_ms": 5_000}),
+    )
+    .await;
+    assert_eq!(reply["messages"][0]["type"], "resumed");
+    let reason = ada.find(|message| match message {
+        ServerMessage::ParticipantLeft { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(
+        reason.await,
+        tertulia_signaling::protocol::native::LeaveReason::Left
+    );
+    // Said again, it finds nobody.
+    let reply = good(
+        &server,
+        "poll",
+        &json!({"messages": goodbye, "wait_ms": 5_000}),
+    )
+    .await;
+    assert_eq!(reply["messages"][0]["code"], "no_such_session");
+}

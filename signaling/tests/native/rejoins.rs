@@ -13,14 +13,14 @@ use crate::sessions::{
     Member, comings, presence, receive_text, refused, resumable, resume, resumed, welcomed,
 };
 
-fn first_offer(sdp: &str) -> Offer {
+pub(crate) fn first_offer(sdp: &str) -> Offer {
     match offer(sdp) {
         ClientMessage::Offer(offer) => offer,
         other => panic!("{other:?}"),
     }
 }
 
-fn fresh(token: &str) -> Resume {
+pub(crate) fn fresh(token: &str) -> Resume {
     Resume {
         received: None,
         fresh: true,
@@ -367,4 +367,29 @@ async fn a_join_with_the_secret_takes_the_participant_over() {
     let (_, refusal) = refused(&server, resume(&grace.token, 1)).await;
     assert_eq!(refusal.code, "session_used");
     assert_eq!(server.node.counts().participants, 2);
+}
+
+#[tokio::test]
+async fn by_a_token_of_its_own_making_a_second_join_takes_the_place_of_the_first() {
+    let server = Server::start().await;
+    let mut ada = server.join("Ada").await;
+    let made = "AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHw";
+    let join = || Join {
+        session: Some(made.into()),
+        ..resumable("room", "Grace")
+    };
+    let mut first = server.connect().await;
+    let before = welcomed(&mut first, join()).await;
+    let token = before.session.expect("a session").token;
+    assert_ne!(token.as_str(), made, "the server has the last word");
+    // The client has not heard of it.
+    drop(first);
+    ada.told().await;
+    let mut second = server.connect().await;
+    let after = welcomed(&mut second, join()).await;
+    assert_eq!(after.participant, before.participant);
+    assert_eq!(server.node.counts().participants, 2);
+    assert_eq!(comings(&ada.told().await), 0);
+    let (_, refusal) = refused(&server, fresh(made)).await;
+    assert_eq!(refusal.code, "session_used");
 }

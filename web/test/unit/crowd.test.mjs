@@ -70,3 +70,26 @@ test("who comes back to a room that has grown is told of those on stage alone", 
   await settle();
   assert.deepEqual([left, ids(room), room.audience.participants], [[["ada", "audience"]], ["grace"], 400]);
 });
+
+test("whoever is audience stays audience, though the first who come back find a small room", async () => {
+  const counts = { participants: 1500, publishers: 1, hands: 0 };
+  const server = serve({ audience: "large", others: [person("speaker")], welcome: { audience: counts } });
+  const { room } = server;
+  await room.join();
+  server.sockets[0].receive({ type: "bye", reason: "server_shutdown", message: "" });
+  await until(() => room.state === "connected" && server.sockets.length === 2);
+  assert.deepEqual(server.sockets.map(({ said }) => said[0].audience), ["large", "always"]);
+  room.leave();
+});
+
+test("whoever sees everybody goes on to do so under a server that was started again, and is judged by the size of a room that lived on", async () => {
+  const server = serve({ audience: "large", others: [person("ada")] });
+  const { room } = server;
+  await room.join();
+  server.sockets[0].receive({ type: "bye", reason: "server_shutdown", message: "" });
+  await until(() => room.state === "connected" && server.sockets.length === 2);
+  server.sockets[1].close();
+  await until(() => room.state === "connected" && server.sockets.length === 3);
+  assert.deepEqual(server.sockets.map(({ said }) => said[0].audience), ["large", undefined, "large"]);
+  room.leave();
+});

@@ -63,6 +63,8 @@ function socketClass(server) {
 
 export class SessionServer {
   sockets = [];
+  /** Polls with messages. */
+  requests = [];
   isReachable = true;
   graceMs = 30_000;
   /** @type {Map<string, any>} by the token's secret */
@@ -116,9 +118,28 @@ export class SessionServer {
     if (message.type === "ack") return this.#acknowledged(session, message.received);
     session.received += 1;
     session.heard.push(message);
+    if (message.type === "leave") return this.#leave(peer, message);
+    if (message.type === "update") Object.assign(session.known, message.name && { name: message.name }, message.metadata && { metadata: message.metadata });
     for (const reply of this.answer(message, session) ?? this.#usual(message)) this.push(session, { id: message.id, ...reply });
     return undefined;
   }
+
+  #leave({ session, socket }, { id }) {
+    for (const [secret, each] of this.sessions) if (each === session) this.sessions.delete(secret);
+    socket.tell({ type: "bye", id, reason: "left", message: "" });
+  }
+
+  /** A poll that makes a socket, as `fetch` makes it. What it does not bring a message for, this server does not serve. */
+  fetch = async (url, { body, keepalive }) => {
+    const { messages } = JSON.parse(body);
+    if (!url.endsWith("/http/poll") || messages.length === 0) return { ok: false, status: 404 };
+    this.requests.push({ messages, keepalive });
+    if (!this.isReachable) throw new TypeError("Failed to fetch");
+    const replies = [];
+    const peer = { session: null, socket: { tell: (message) => replies.push(message) } };
+    for (const message of messages) this.hear(peer, message);
+    return { ok: true, json: async () => ({ connection: "c", messages: replies }) };
+  };
 
   #usual(message) {
     switch (message.type) {
@@ -154,10 +175,10 @@ export class SessionServer {
     return `${secret}.${(this.#last += 1)}`;
   }
 
-  #join(peer, { id, room, resumable, session: token, name, offer }) {
+  #join(peer, { id, room, resumable, session: token, name, metadata = {}, offer }) {
     const secret = token?.split(".")[0] ?? `secret${(this.#last += 1)}`;
     const session = this.#begin(peer, secret, this.sessions.get(secret)?.participant ?? `pa_${secret}`);
-    session.name = name;
+    session.known = { name, metadata };
     this.push(session, this.#welcome(session, { id, room }, resumable));
     if (offer && !this.isOld) this.push(session, this.offerRefusal ? { id, ...this.offerRefusal } : { id, ...answerTo(offer.sdp, { tracks: offer.tracks }) });
   }
@@ -174,7 +195,7 @@ export class SessionServer {
 
   #welcome(session, { id, room = "standup" }, resumable) {
     return {
-      type: "welcome", id, version: 1, room, participant: session.participant, participants: this.others ?? [], chat: this.chat ?? [],
+      type: "welcome", id, version: 1, room, participant: session.participant, ...session.known, ...(this.hands && { hands: this.hands }), participants: this.others ?? [], chat: this.chat ?? [],
       ice_servers: [], limits: { message_bytes: 65536, chat_chars: 2000 }, server: { name: "tertulia", version: "0" },
       ...(!this.isOld && { data: { protocol: "tertulia.sender", message_bytes: 16_384, messages_per_second: 100 } }),
       ...(this.iceServers && { ice_servers: this.iceServers }),
@@ -194,6 +215,7 @@ export class SessionServer {
     if (token !== session.token && !isOld) return refuse(session.spent.has(token) ? "session_used" : "no_such_session");
     if (fresh) {
       const anew = this.#begin(peer, secret, session.participant);
+      Object.assign(anew, { known: session.known, spent: session.spent, old: token, unconfirmed: true });
       peer.socket.tell({ type: "resumed", id, session: anew.token, received: 0 });
       return this.push(anew, this.#welcome(anew, {}, true));
     }

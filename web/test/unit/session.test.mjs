@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
-import { MOST_KEPT, Session } from "../../client/session.js";
+import { FOR_MUTES, MOST_KEPT, Session } from "../../client/session.js";
 import { Line } from "../../client/line.js";
 import { settle } from "./fakes.mjs";
 import { SessionServer } from "./session-server.mjs";
@@ -60,11 +60,12 @@ test("an acknowledgement is due after 64 messages, and the number of kept ones i
   assert.equal(session.owesAck, true);
   session.told();
   assert.equal(session.owesAck, false);
-  for (let count = 0; count < MOST_KEPT; count += 1) {
-    assert.equal(session.isFull, false);
+  for (let count = 0; count < MOST_KEPT - FOR_MUTES; count += 1) {
+    assert.equal(session.hasPlaceFor("chat"), true);
     say(session, "chat", count);
   }
-  assert.equal(session.isFull, true);
+  assert.equal(session.hasPlaceFor("chat"), false);
+  assert.equal(session.hasPlaceFor("mute"), true);
 });
 
 /** Numbers from 0 up to 1, always the same for the same seed (mulberry32). */
@@ -114,7 +115,7 @@ async function runFaults(seed, steps) {
   const [session] = server.sessions.values();
   let said = 0;
   let told = 0;
-  const sayOne = () => line.canTake && line.send({ type: "chat", id: line.nextId(), text: String((said += 1)) });
+  const sayOne = () => line.canTake("chat") && line.send({ type: "chat", id: line.nextId(), text: String((said += 1)) });
   const tellOne = () =>
     server.push(session, { type: "chat", message: { id: (told += 1), participant: "p", name: "n", text: "x", at_ms: 1 } });
   const current = () => server.sockets.filter(({ readyState }) => readyState < 2);

@@ -4,6 +4,7 @@ use tracing::info;
 
 use super::Moderate;
 use super::bans::Ban;
+use super::code::MUTE;
 use super::door::Rules;
 use crate::media::SfuError;
 use crate::room::actor::{Closing, Room};
@@ -198,7 +199,7 @@ impl Room {
             ..Subject::default()
         };
         // From here on no offer of its publisher unmutes it.
-        let was_silenced = std::mem::replace(&mut own.silenced, true);
+        let was_silenced = own.silenced.replace(act.by.clone());
         if own.info.muted {
             return self.acted(act, Ok(subject));
         }
@@ -216,7 +217,7 @@ impl Room {
                 return room.acted(act, Err(Refusal::no_such_track(name)));
             };
             // Its publisher may have unmuted it meanwhile.
-            if own.silenced && !own.info.muted {
+            if own.silenced.is_some() && !own.info.muted {
                 room.muted(&owner, track, true);
                 room.tell_moderated(&act, &owner, subject.track.clone());
             }
@@ -370,6 +371,22 @@ impl Room {
             track,
         };
         self.tell_some(event, |it| it.permissions.moderate || it.id == *whom);
+    }
+
+    /// Tells a publisher that a moderator's mute holds for the track that took the place of the muted one.
+    pub(in crate::room) fn tell_silenced(
+        &mut self,
+        id: &ParticipantId,
+        by: ParticipantId,
+        track: TrackName,
+    ) {
+        let event = Event::Moderated {
+            action: MUTE,
+            by,
+            participant: id.clone(),
+            track: Some(track),
+        };
+        self.tell(id, event);
     }
 
     pub(super) fn tell_moderators(&mut self, event: Event) {

@@ -65,6 +65,9 @@ pub(crate) const DONE_CODES: [&str; 13] = [
     "revoke",
 ];
 
+/// The code of [`Moderate::Mute`].
+pub(super) const MUTE: &str = DONE_CODES[0];
+
 /// Codes by which `/stats` counts actions of moderation that were refused, and chat that a moderator forbids.
 pub(crate) const REFUSED_CODES: [&str; 11] = [
     "not_allowed",
