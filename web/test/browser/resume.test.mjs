@@ -426,6 +426,126 @@ for (const [how, end] of [
   });
 }
 
+/** The reasons that a page is told for those who leave, from now on. */
+async function reasonsTo(page) {
+  await page.evaluate(() => {
+    window.reasons = [];
+    window.tertulia.on("participantLeft", ({ reason }) => window.reasons.push(reason));
+  });
+  return () => page.evaluate(() => window.reasons);
+}
+
+const alone = (page) => page.waitForFunction(() => window.tertulia.participants.size === 0, null, PATIENCE);
+
+test("who leaves while nothing reaches the server is gone as soon as something does, and not after the grace", async () => {
+  const { ana, ben } = await inCall();
+  const reasons = await reasonsTo(ben);
+  proxy.stall();
+  await ana.waitForFunction(() => !window.tertulia.signaling.isConnected, null, PATIENCE);
+  await ana.evaluate(() => window.tertulia.leave());
+  await ana.waitForSelector(".ended-buttons", PATIENCE);
+  proxy.flow();
+  await alone(ben);
+  assert.deepEqual(await reasons(), ["left"]);
+});
+
+test("a page that leaves as it is closed, in the moment of a cut, is gone by a request that outlives it", { timeout: 120_000 }, async () => {
+  const { ana, ben } = await inCall();
+  const reasons = await reasonsTo(ben);
+  await ana.evaluate(() => {
+    addEventListener("pagehide", () => window.tertulia.leave());
+    // Before there is another connection.
+    window.tertulia.on("signalingChanged", ({ isConnected }) => !isConnected && location.replace("about:blank"));
+  });
+  proxy.cut();
+  await alone(ben);
+  assert.deepEqual(await reasons(), ["left"]);
+});
+
+/** Has a page's first `join` arrive, and whatever is said after it be lost with its connection. */
+function loseWelcome() {
+  const { prototype } = WebSocket;
+  const { send, addEventListener } = prototype;
+  let lost = null;
+  window.joins = [];
+  prototype.send = function (frame) {
+    const { type, session } = JSON.parse(frame);
+    send.call(this, frame);
+    if (type !== "join") return;
+    window.joins.push(session);
+    if (lost) return;
+    lost = this;
+    // By then the server has let us in: the others have been told.
+    setTimeout(() => this.close(), 1_000);
+  };
+  prototype.addEventListener = function (name, listener, ...rest) {
+    const unlessLost = name === "message" ? (event) => this === lost || listener.call(this, event) : listener;
+    return addEventListener.call(this, name, unlessLost, ...rest);
+  };
+}
+
+test("a join whose welcome is lost is one participant, who comes once", async () => {
+  const room = `resume${(rooms += 1)}`;
+  const ben = await open(server.url, "Ben", room);
+  await connected(ben);
+  const page = await openPage(browser, "about:blank");
+  pages.push(page);
+  await page.addInitScript(loseWelcome);
+  await page.goto(autojoin(server.url, "Ana", { room }));
+  await page.waitForSelector(".call .tile.own", PATIENCE);
+  await connected(page);
+  const joins = await page.evaluate(() => window.joins);
+  assert.equal(joins.length, 2);
+  assert.equal(joins[0], joins[1]);
+  const id = await page.evaluate(() => window.tertulia.participantId);
+  assert.deepEqual(await ben.evaluate(() => [...window.tertulia.participants.keys()]), [id]);
+  assert.deepEqual(await ben.evaluate(() => window.told.filter(([event]) => /Joined|Left/.test(event))), [["participantJoined", id]]);
+  await flowing(page);
+});
+
+test("a page whose session another page took is somebody else, and sees that one", async () => {
+  const { ana, ben, ids } = await inCall();
+  await ben.evaluate(
+    async ([url, room, session]) => {
+      const { Room } = await import(new URL("client/index.js", document.baseURI).href);
+      window.other = new Room({ url, room, name: "Ana", session });
+      await window.other.join();
+    },
+    [
+      new URL("v1/ws", server.url).href.replace("http", "ws"),
+      new URL(ana.url()).searchParams.get("room"),
+      await ana.evaluate(() => Object.entries(sessionStorage).find(([key]) => key.startsWith("tertulia.session"))[1]),
+    ],
+  );
+  assert.equal(await ben.evaluate(() => window.other.participantId), ids.ana);
+  // Its own connection was dropped: it looks for the session, and finds that it is another's.
+  await ana.waitForFunction((id) => window.tertulia.state === "connected" && window.tertulia.participantId !== id, ids.ana, PATIENCE);
+  await ana.waitForFunction((id) => window.tertulia.participants.has(id), ids.ana, PATIENCE);
+  assert.deepEqual((await ana.evaluate(() => [...window.tertulia.participants.keys()])).sort(), [ids.ana, ids.ben].sort());
+  await ben.evaluate(() => window.other.leave());
+});
+
+test("lost media takes up the session with a fresh transport, and nobody is told of anybody coming or going", async () => {
+  const call = await inCall();
+  const { ana } = call;
+  await write(call, "ana");
+  await toggleMute(call);
+  const said = [];
+  ana.on("websocket", (socket) => socket.on("framesent", ({ payload }) => said.push(JSON.parse(payload))));
+  // The browser says that no path works, and an ICE restart does not help.
+  await ana.evaluate(() => {
+    const [connection] = window.connections;
+    Object.defineProperty(connection, "connectionState", { get: () => "failed" });
+    connection.dispatchEvent(new Event("connectionstatechange"));
+  });
+  await ana.waitForFunction(() => window.connections.length === 2 && window.tertulia.state === "connected", null, PATIENCE);
+  await write(call, "ben");
+  await checkCall(call);
+  const types = said.filter(({ type }) => type !== "ping").map(({ type, fresh }) => (fresh ? `${type} fresh` : type));
+  assert.deepEqual(types.slice(0, 3), ["resume fresh", "ack", "offer"]);
+  assert.ok(!types.includes("join"));
+});
+
 /** Numbers from 0 up to 1, always the same for the same seed (mulberry32). */
 function randomOf(seed) {
   let state = seed;
