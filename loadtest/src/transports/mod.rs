@@ -49,9 +49,9 @@ pub use transport::{Transport, TransportName};
 /// Clients who join at a time: enough to keep a server busy, few beside the connections that a kernel lets wait.
 const JOINING: usize = 64;
 /// The time over which clients join: pings go on from there at this interval, and are spread then as those of people who
-/// came one after the other.
+/// came one after the other. Less, if the phase of talk is shorter.
 const JOINS: Duration = PING_EVERY;
-/// The time for which the server is observed before anybody joins.
+/// The time for which the server is observed before anybody joins. Less, if the idle phase is shorter.
 const EMPTY: Duration = Duration::from_secs(5);
 /// Time between phases, beside the interval of plain polls: news of joins and late replies are over by then.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -183,7 +183,7 @@ impl<P: Fn(String)> Measurement<'_, P> {
             ..Measured::default()
         };
         let before = scene.mark();
-        self.pass(EMPTY, "empty server").await;
+        self.pass(EMPTY.min(self.plan.idle), "empty server").await;
         measured.empty = scene.since(&before);
         let books = Arc::new(Books::default());
         let people = self.gather(&page, &books, &scene, rooms).await;
@@ -223,9 +223,9 @@ impl<P: Fn(String)> Measurement<'_, P> {
         let mut people = People::default();
         let mut joining = JoinSet::new();
         let all = self.clients + rooms;
-        let begin = Instant::now();
+        let (begin, over) = (Instant::now(), JOINS.min(self.plan.talk));
         for number in 0..all {
-            sleep_until(begin + JOINS.mul_f64(number as f64 / all as f64)).await;
+            sleep_until(begin + over.mul_f64(number as f64 / all as f64)).await;
             // The speakers come first.
             let (seat, room) = match number.checked_sub(rooms) {
                 None => (speaker.clone(), number),
@@ -276,6 +276,7 @@ impl<P: Fn(String)> Measurement<'_, P> {
         let before = scene.mark();
         self.pass(self.plan.idle, "idle").await;
         measured.idle = scene.since(&before);
+        measured.all = scene.listeners.tally();
         measured.rss = scene.server.as_ref().and_then(Process::rss);
     }
 

@@ -80,6 +80,8 @@ pub struct Measured {
     pub joining: Tally,
     pub talk: Phase,
     pub idle: Phase,
+    /// Traffic of listeners from the first join to the end of the idle phase, pauses between phases included.
+    pub all: Tally,
     /// Resident memory of the server in bytes, before the first join.
     pub rss_before: Option<u64>,
     /// Resident memory at the end of the idle phase.
@@ -146,8 +148,6 @@ impl Measured {
         let of_listener = of(talk.listeners.bytes(), listeners);
         let beside = of_listener.map(|bytes| talk.speakers.bytes() as f64 - bytes * speakers);
         let memory = |before: u64, now: u64| now as f64 - before as f64;
-        let connections =
-            self.joining.connections + talk.listeners.connections + idle.listeners.connections;
         Figures {
             bytes_per_message: of(talk.listeners.bytes(), heard),
             bytes_up_per_message: of(talk.listeners.bytes_up, heard),
@@ -166,7 +166,7 @@ impl Measured {
                 .zip(self.rss)
                 .and_then(|(before, now)| ratio(memory(before, now), everybody)),
             bytes_per_join: of(self.joining.bytes(), listeners),
-            connections: of(connections, listeners),
+            connections: of(self.all.connections, listeners),
         }
     }
 
@@ -277,6 +277,7 @@ mod tests {
                 bots_cpu_share: None,
                 background_share: None,
             },
+            all: tally(80_000, 170_000, 800),
             rss_before: Some(10_000_000),
             rss: Some(10_220_000),
             ..Measured::default()
@@ -298,7 +299,7 @@ mod tests {
             cpu_ms_per_idle_minute: Some(2.0),
             memory_per_client: Some(10_000.0),
             bytes_per_join: Some(2_000.0),
-            connections: Some(0.3),
+            connections: Some(0.1),
         };
         let near = |(name, value): (&String, &serde_json::Value)| {
             let wanted = serde_json::json!(expected)[name].as_f64().unwrap();

@@ -41,7 +41,7 @@ const ROWS: [Row; 12] = [
         value(it.figures.cpu_ms_per_idle_minute)
     }),
     ("server memory, KiB", memory),
-    ("bytes to connect and join", |it| {
+    ("bytes until everybody was in", |it| {
         value(it.figures.bytes_per_join)
     }),
     ("TCP connections", |it| value(it.figures.connections)),
@@ -64,9 +64,12 @@ impl fmt::Display for TransportsReport {
         writeln!(f, "tertulia-loadtest {}; {}", self.version, self.machine)?;
         writeln!(
             f,
-            "\nEach column: {} s with {} messages a second to each client, then {} s without any. {}",
+            "\nEach column: {} s of talk, with {} to each client a second, then {} s without any. {}",
             readable(self.talk_s),
-            readable(self.rate),
+            match self.rate == 1.0 {
+                true => "1 message".to_owned(),
+                false => format!("{} messages", readable(self.rate)),
+            },
             readable(self.idle_s),
             self.idle_times()
         )?;

@@ -148,8 +148,9 @@ mod tests {
             }
             assert_eq!(events, ["{\"a\":1}", "{\"b\":\"\u{e9}\"}"], "{size}");
         }
-        let mut cutter = Cutter::default();
-        cutter.rest = vec![b'x'; MAX_EVENT + 1];
+        let mut cutter = Cutter {
+            rest: vec![b'x'; MAX_EVENT + 1],
+        };
         assert!(cutter.next().is_err());
     }
 }
