@@ -11,12 +11,18 @@ use std::time::{Duration, Instant};
 /// uplink still carries three a second when a room full of people joins.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(300);
 
+/// Requests at most for a keyframe that everybody needs. Until a client that is back elsewhere has proved to be there, requests
+/// go to where it was. After three seconds viewers ask.
+const TRIES: u8 = 10;
+
 /// The keyframe requests of one layer.
 #[derive(Debug, Default)]
 pub(crate) struct KeyframeRequests {
     asked_at: Option<Instant>,
     /// A request came too early after the last one and waits.
     deferred: bool,
+    /// Requests left for a keyframe that everybody needs.
+    tries: u8,
     sent: u64,
 }
 
@@ -33,27 +39,33 @@ impl KeyframeRequests {
         true
     }
 
-    /// Records that everybody needs a keyframe, unless one comes. The publisher is asked when requests are next sent.
+    /// Records that everybody needs a keyframe. The publisher is asked when requests are next sent, and again until one
+    /// comes.
     pub(super) fn want(&mut self, now: Instant) {
         self.asked_at.get_or_insert(now);
-        self.deferred = true;
+        self.tries = TRIES;
     }
 
     /// Records that a keyframe came: nobody waits for one any more.
     pub(crate) fn received(&mut self) {
         self.deferred = false;
+        self.tries = 0;
     }
 
-    /// The time at which a deferred request is due.
+    /// The time at which a request is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.asked_at
-            .filter(|_| self.deferred)
+            .filter(|_| self.deferred || self.tries > 0)
             .map(|asked| asked + INTERVAL)
     }
 
-    /// True if a deferred request is to be sent now.
+    /// True if a request is to be sent now.
     pub(crate) fn poll(&mut self, now: Instant) -> bool {
-        self.poll_timeout().is_some_and(|at| at <= now) && self.request(now)
+        if self.poll_timeout().is_none_or(|at| at > now) {
+            return false;
+        }
+        self.tries = self.tries.saturating_sub(1);
+        self.request(now)
     }
 
     /// Requests sent.
@@ -81,19 +93,23 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_of_nobody_in_particular_is_asked_once() {
+    fn what_everybody_needs_is_asked_for_until_it_comes() {
         let start = Instant::now();
         let mut requests = KeyframeRequests::default();
         requests.want(start);
         assert!(!requests.poll(start));
         assert!(requests.poll(start + INTERVAL));
+        assert!(requests.poll(start + 2 * INTERVAL));
+        requests.received();
+        assert_eq!(requests.poll_timeout(), None);
         let later = start + 10 * INTERVAL;
         requests.want(later);
-        assert!(requests.poll(later));
-        requests.want(later);
-        requests.received();
-        assert!(!requests.poll(later + INTERVAL));
-        assert_eq!(requests.sent(), 2);
+        assert_eq!(
+            (0..100)
+                .filter(|n| requests.poll(later + *n * INTERVAL))
+                .count(),
+            10
+        );
     }
 
     #[test]

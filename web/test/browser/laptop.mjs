@@ -45,6 +45,9 @@ export class Laptop {
   addLink(name, gateway) {
     this.#links.add(name);
     ip(`link add ${outer(name)} type veth peer name ${name} netns ${this.#anchor.pid}`);
+    // Addresses of IPv6 would come a second later by themselves, and Chromium ends what it loads when addresses change.
+    ip(`link set ${outer(name)} addrgenmode none`);
+    this.#ip(`link set ${name} addrgenmode none`);
     ip(`address add ${gateway}/24 dev ${outer(name)}`);
     ip(`link set ${outer(name)} up`);
   }

@@ -19,6 +19,9 @@ export const address = process.env[INSIDE] ?? null;
 const LINK = [
   "ip link set lo up",
   "ip link add call0 type veth peer name call1",
+  // Addresses of IPv6 would come a second later by themselves, and Chromium ends what it loads when addresses change.
+  "ip link set call0 addrgenmode none",
+  "ip link set call1 addrgenmode none",
   `ip address add ${ADDRESS}/24 dev call0`,
   "ip link set call0 up",
   "ip link set call1 up",
