@@ -20,6 +20,7 @@ use super::moderation::{Door, Hands, LOOK_EVERY, WaitingRoom};
 use super::participant::{Counted, Participant, Way};
 use super::registry::{Joined, Listing, Message, Shared, StopSignal, Wish};
 use super::stage::Stage;
+use super::stay::{Abandoned, Stay};
 use super::subscription::Unfinished;
 use super::timeline::Former;
 use super::vacancy::Vacancy;
@@ -66,6 +67,7 @@ pub(super) struct Room {
     pub(super) unsettled: HashSet<ParticipantId>,
     /// Stays so far.
     stays: u64,
+    abandoned: Abandoned,
     empty_since: Option<Instant>,
     /// The place among the rooms that may be closed for others, while this one is empty.
     vacancy: Option<Vacancy>,
@@ -113,6 +115,7 @@ pub(super) async fn run(
         }
     };
     info!(room = %name, media_room = %media_room, "room opened");
+    let (abandoned, mut unheld) = mpsc::unbounded_channel();
     let mut room = Room {
         name,
         media_room,
@@ -136,6 +139,7 @@ pub(super) async fn run(
         stage: Stage::default(),
         unsettled: HashSet::new(),
         stays: 0,
+        abandoned,
         empty_since: Some(Instant::now()),
         vacancy: None,
         evicted: false,
@@ -146,7 +150,7 @@ pub(super) async fn run(
     };
     room.report(|| Change::RoomOpened);
     let reason = room
-        .live(&listing, &mut messages, &mut events, &mut stop)
+        .live(&listing, &mut messages, &mut unheld, &mut events, &mut stop)
         .await;
     // It leaves the registry first, and then cannot be reached: a participant who comes in between makes a new room.
     drop(listing);
@@ -178,6 +182,7 @@ impl Room {
         &mut self,
         listing: &Listing,
         messages: &mut mpsc::Receiver<Message>,
+        unheld: &mut mpsc::UnboundedReceiver<(ParticipantId, u64)>,
         events: &mut mpsc::Receiver<media::Event>,
         stop: &mut StopSignal,
     ) -> &'static str {
@@ -200,6 +205,7 @@ impl Room {
                 () = sleep_until(news_due.unwrap_or_else(Instant::now)), if news_due.is_some() => {}
                 () = listing.forget_chat.notified() => self.chat.forget_half(),
                 then = self.errands.next() => self.take_reply(then),
+                Some((id, stay)) = unheld.recv() => self.remove_stay(&id, stay),
                 count = events.recv_many(&mut heard, BATCH), if !is_deaf => is_deaf = count == 0,
                 Some(message) = messages.recv() => self.handle(message),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -335,7 +341,7 @@ impl Room {
         let participant = Participant {
             order: self.joined,
             id: id.clone(),
-            stay: joined.stay,
+            stay: joined.stay.number(),
             is_away: false,
             name: entrant.name,
             metadata: entrant.metadata,
@@ -397,7 +403,7 @@ impl Room {
         self.stays += 1;
         let joined = Joined {
             participant: id.clone(),
-            stay: self.stays,
+            stay: Stay::new(id.clone(), self.stays, self.abandoned.clone()),
             events,
             ending,
         };
@@ -546,16 +552,23 @@ impl Room {
         self.tell_news();
         // The other participants are told of each removal, which may find more that are too slow.
         while let Some((id, stay, undelivered)) = self.failing.pop() {
+            if undelivered == Undelivered::Detached {
+                self.remove_stay(&id, stay);
+                continue;
+            }
             // Its client may have begun anew since, under the same id.
             if self.participants.get(&id).is_none_or(|it| it.stay != stay) {
                 continue;
             }
-            if undelivered == Undelivered::Detached {
-                self.remove(&id, LeaveReason::Disconnected);
-                continue;
-            }
             warn!(room = %self.name, participant = %id, "participant reads too slowly");
             self.end(&id, Ending::TooSlow, LeaveReason::Disconnected);
+        }
+    }
+
+    /// Removes a participant whom nobody is there for, unless its client has begun anew since, under the same id.
+    fn remove_stay(&mut self, id: &ParticipantId, stay: u64) {
+        if self.participants.get(id).is_some_and(|it| it.stay == stay) {
+            self.remove(id, LeaveReason::Disconnected);
         }
     }
 

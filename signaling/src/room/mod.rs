@@ -26,6 +26,7 @@ mod report;
 mod request;
 mod stage;
 mod stats;
+mod stay;
 mod subscription;
 mod tally;
 mod timeline;

@@ -22,6 +22,7 @@ use super::moderation::{DONE_CODES, DOOR_CODES, Entered, REFUSED_CODES, Waiting}
 use super::operate::Order;
 use super::renewal::Renewal;
 use super::report::{Events, Reports};
+use super::stay::Stay;
 use super::tally::Tally;
 use super::vacancy::{Vacancies, Vacancy};
 use super::{
@@ -165,13 +166,13 @@ pub(super) enum Inspection {
 /// The place in a room of an accepted participant, as the actor hands it out.
 pub(super) struct Joined {
     pub(super) participant: ParticipantId,
-    pub(super) stay: u64,
+    pub(super) stay: Stay,
     pub(super) events: Inbox<Told>,
     pub(super) ending: oneshot::Receiver<Ending>,
 }
 
-/// A participant's end of its place in a room. [`leave`](Self::leave) it when done; dropping it
-/// unsaid makes the room notice at the next event.
+/// A participant's end of its place in a room. [`leave`](Self::leave) it when done; dropped, its participant leaves as
+/// [`LeaveReason::Disconnected`].
 pub struct Membership {
     /// The participant's id.
     pub participant: ParticipantId,
@@ -179,7 +180,7 @@ pub struct Membership {
     pub events: Inbox<Told>,
     /// Comes when the room ends the membership; no event follows it.
     pub ending: oneshot::Receiver<Ending>,
-    stay: u64,
+    stay: Stay,
     mailbox: mpsc::Sender<Message>,
     /// Free for commands. Overflow: backpressure, to this participant's socket.
     places: Arc<Semaphore>,
@@ -462,7 +463,7 @@ impl Membership {
     async fn wish(&self, wish: Wish) -> bool {
         let message = Message::Of {
             who: self.participant.clone(),
-            stay: self.stay,
+            stay: self.stay.number(),
             wish,
         };
         self.mailbox.send(message).await.is_ok()
@@ -514,6 +515,7 @@ impl Membership {
     pub async fn leave(self, reason: LeaveReason) {
         // A room that is gone has been left.
         self.wish(Wish::Leave(reason)).await;
+        self.stay.end();
     }
 }
 

@@ -109,7 +109,7 @@ impl Room {
             return self.done(id);
         };
         let old_way = std::mem::replace(&mut participant.way, way);
-        participant.stay = joined.stay;
+        participant.stay = joined.stay.number();
         participant.client = client;
         let is_taken_over = guest.is_some();
         let is_changed = guest.is_some_and(|guest| participant.take_over(guest, keeps_moderate));

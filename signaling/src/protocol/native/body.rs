@@ -43,6 +43,7 @@ pub(super) struct Messages<'a>(pub(super) Vec<&'a RawValue>);
 pub(super) struct Text {
     bytes: Bytes,
     unread: Unread,
+    evicted: Arc<Notify>,
 }
 
 impl Drop for Text {
@@ -77,11 +78,12 @@ impl Text {
         let mut text = Self {
             bytes: Bytes::new(),
             unread,
+            evicted,
         };
         let most = native.limits.message_bytes.saturating_add(ENVELOPE);
         let bytes = tokio::select! {
             bytes = timeout(native.limits.join_timeout(), to_bytes(body, most)) => bytes,
-            () = evicted.notified() => return Err(short()),
+            () = text.evicted.notified() => return Err(short()),
         };
         match bytes {
             Ok(Ok(bytes)) => {
@@ -102,6 +104,11 @@ impl Text {
                 "The body did not come in time.".to_owned(),
             )),
         }
+    }
+
+    /// Returns when the body is to be let go of: it waits for its turn, and others need the memory.
+    pub(super) async fn evicted(&self) {
+        self.evicted.notified().await;
     }
 
     /// Parses the body.

@@ -13,8 +13,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::unwritten::Unwritten;
 use super::wire::{FAREWELL_TIME, Farewell, PAUSE, PER_BYTE, Received, Unsent};
+use crate::clients::ClientAddress;
 use crate::held_open::Aside;
-use crate::memory::{Account, UNCOUNTED};
+use crate::memory::{Account, Budget, UNCOUNTED};
 
 /// The longest time between two polls: the client is gone then.
 const POLL_GAP: Duration = Duration::from_secs(15);
@@ -46,7 +47,7 @@ pub(super) struct Sockets(Arc<Mutex<HashMap<SocketId, Arc<Line>>>>);
 /// The owner's end.
 pub(super) struct Emulated {
     line: Arc<Line>,
-    up: mpsc::Receiver<Utf8Bytes>,
+    up: mpsc::Receiver<Brought>,
     kind: Kind,
     /// Longest time in which nothing is taken.
     patience: Duration,
@@ -58,7 +59,7 @@ pub(super) struct Emulated {
 /// The end of the requests.
 pub(super) struct Line {
     pub(super) id: SocketId,
-    up: mpsc::Sender<Utf8Bytes>,
+    up: mpsc::Sender<Brought>,
     /// Requests bring their messages in turn.
     pub(super) turn: Arc<tokio::sync::Mutex<Turn>>,
     down: Mutex<Down>,
@@ -66,7 +67,25 @@ pub(super) struct Line {
     filled: Notify,
     /// Wakes the owner: something was taken or asked for, or the client is gone.
     drained: Notify,
-    open: Box<dyn Fn() -> Unwritten + Send + Sync>,
+    accounts: Accounts,
+}
+
+/// Opens accounts of one client, whose socket ends when it holds most.
+pub(super) struct Accounts {
+    pub(super) client: Option<ClientAddress>,
+    /// For messages on their way up.
+    pub(super) messages: Budget,
+    /// For those on their way down.
+    pub(super) outboxes: Budget,
+    /// Wakes the owner when it has to let go.
+    pub(super) evicted: Arc<Notify>,
+}
+
+/// A message that the owner has not looked at. The request that brought it may be gone.
+struct Brought {
+    text: Utf8Bytes,
+    /// None: too small to count.
+    _account: Option<Account>,
 }
 
 /// The batch of messages that came last: one that comes again, since its answer was lost, is not taken twice.
@@ -131,13 +150,13 @@ impl std::fmt::Display for SocketId {
 }
 
 impl Sockets {
-    /// Makes a socket. `open` opens an account for the bytes that wait to be taken.
+    /// Makes a socket.
     pub(super) fn make(
         &self,
         kind: Kind,
         patience: Duration,
         waiting: Account,
-        open: impl Fn() -> Unwritten + Send + Sync + 'static,
+        accounts: Accounts,
     ) -> (Emulated, Arc<Line>) {
         let (sender, up) = mpsc::channel(UP);
         let line = Arc::new(Line {
@@ -160,7 +179,7 @@ impl Sockets {
             }),
             filled: Notify::new(),
             drained: Notify::new(),
-            open: Box::new(open),
+            accounts,
         });
         self.lock().insert(line.id, Arc::clone(&line));
         let wire = Emulated {
@@ -189,8 +208,8 @@ impl Emulated {
         loop {
             let until = {
                 // A goodbye comes with the cut, and counts.
-                if let Ok(text) = self.up.try_recv() {
-                    return Received::Text(text);
+                if let Ok(brought) = self.up.try_recv() {
+                    return Received::Text(brought.text);
                 }
                 let mut down = self.line.lock();
                 if down.is_gone {
@@ -204,7 +223,7 @@ impl Emulated {
             };
             tokio::select! {
                 // The line has a sender: there is always a next one.
-                Some(text) = self.up.recv() => return Received::Text(text),
+                Some(brought) = self.up.recv() => return Received::Text(brought.text),
                 () = self.line.drained.notified() => {}
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                     return Received::Gone { is_page: false };
@@ -314,6 +333,24 @@ impl Drop for Emulated {
     }
 }
 
+impl Accounts {
+    fn unwritten(&self) -> Unwritten {
+        Unwritten::open(&self.outboxes, self.client, self.evicted.clone())
+    }
+
+    /// Counts a message on its way up. An error: there is no memory for it.
+    fn message(&self, bytes: usize) -> Result<Option<Account>, ()> {
+        if bytes <= UNCOUNTED {
+            return Ok(None);
+        }
+        let evicted = self.evicted.clone();
+        let mut account = self
+            .messages
+            .open(self.client, move || evicted.notify_one());
+        account.set(bytes).then_some(Some(account)).ok_or(())
+    }
+}
+
 /// The reason that a text does not wait to be taken.
 enum Unpushed {
     Full(Utf8Bytes),
@@ -336,7 +373,9 @@ impl Line {
         }
         let bytes = down.bytes + text.len();
         if bytes > UNCOUNTED {
-            let unwritten = down.unwritten.get_or_insert_with(|| (self.open)());
+            let unwritten = down
+                .unwritten
+                .get_or_insert_with(|| self.accounts.unwritten());
             if !unwritten.set(PER_BYTE * bytes) {
                 return Err(Unpushed::NoMemory(text));
             }
@@ -352,9 +391,21 @@ impl Line {
         down.texts.is_empty() || down.is_gone
     }
 
-    /// Brings a message up. False if the socket has ended.
+    /// Brings a message up. False if the socket has ended, as it does for want of memory.
     pub(super) async fn bring(&self, text: Utf8Bytes) -> bool {
-        self.up.send(text).await.is_ok()
+        let Ok(place) = self.up.reserve().await else {
+            return false;
+        };
+        let account = self.accounts.message(text.len());
+        let Ok(account) = account else {
+            self.cut();
+            return false;
+        };
+        place.send(Brought {
+            text,
+            _account: account,
+        });
+        true
     }
 
     /// The client ends the socket, or has cut its stream.

@@ -17,9 +17,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::body::{Asked, Text};
 use super::connection::{Connection, Hold};
-use super::emulated::{Kind, Line, SocketId, Taken, Taker};
+use super::emulated::{Accounts, Kind, Line, SocketId, Taken, Taker};
 use super::unwritten::Unwritten;
-use super::upgrade::{Native, NotServed, http_request};
+use super::upgrade::{Native, NotServed, http_request, short};
 use super::wire::Wire;
 use super::{session, upgrade};
 use crate::clients::{ClientAddress, client_of};
@@ -48,10 +48,16 @@ pub(crate) async fn events(
     let turn = line.turn.clone().lock_owned().await;
     let up = line.clone();
     tokio::spawn(async move {
-        for message in messages {
-            if !up.bring(message).await {
-                break;
+        let bring = async {
+            for message in messages {
+                if !up.bring(message).await {
+                    break;
+                }
             }
+        };
+        tokio::select! {
+            () = bring => {}
+            () = text.evicted() => up.cut(),
         }
         drop((turn, text));
     });
@@ -130,6 +136,7 @@ pub(crate) async fn poll(
             tokio::select! {
                 biased;
                 is_brought = &mut brought => break is_brought,
+                () = text.evicted() => return Err(let_go(&line)),
                 // The owner may have to be rid of messages before it looks at the next of these.
                 Some(more) = taker.take(), if !taken.is_last => taken.append(more),
             }
@@ -181,8 +188,12 @@ pub(crate) async fn send(
     let asked = text.asked()?;
     let line = asked.connection.as_deref().and_then(|id| find(&native, id));
     let line = line.ok_or_else(no_such_connection)?;
-    if !bring(&line, &asked).await {
-        return Err(no_such_connection());
+    tokio::select! {
+        biased;
+        is_brought = bring(&line, &asked) => if !is_brought {
+            return Err(no_such_connection());
+        },
+        () = text.evicted() => return Err(let_go(&line)),
     }
     if asked.close {
         line.cut();
@@ -218,18 +229,19 @@ fn begin(
     kind: Kind,
 ) -> Arc<Line> {
     let evicted = Arc::new(Notify::new());
-    let outboxes = native.rooms.memory().outboxes.clone();
-    let let_go = evicted.clone();
-    let open = move || {
-        let let_go = let_go.clone();
-        Unwritten::open(&outboxes, client, let_go)
+    let memory = native.rooms.memory();
+    let accounts = Accounts {
+        client,
+        messages: memory.messages.clone(),
+        outboxes: memory.outboxes.clone(),
+        evicted: evicted.clone(),
     };
     let patience = match kind {
         Kind::Stream => native.limits.write_timeout(),
         Kind::Poll => native.limits.silence(),
     };
     let waiting = native.outbox(client, &evicted).waiting;
-    let (wire, line) = native.sockets.make(kind, patience, waiting, open);
+    let (wire, line) = native.sockets.make(kind, patience, waiting, accounts);
     let connection = Connection {
         wire: Wire::Emulated(Box::new(wire)),
         heard: Instant::now(),
@@ -315,6 +327,12 @@ fn json(body: Bytes) -> Response {
 
 fn done() -> Response {
     json(Bytes::from_static(b"{}"))
+}
+
+/// Ends a socket whose messages have not come while they had memory.
+fn let_go(line: &Line) -> NotServed {
+    line.cut();
+    short()
 }
 
 fn no_such_connection() -> NotServed {

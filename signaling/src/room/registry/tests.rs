@@ -79,3 +79,51 @@ async fn whoever_makes_a_room_that_cannot_be_hears_why() {
     assert_eq!(refusal.map(|refusal| refusal.code), Some("worker_failed"));
     assert_eq!(rooms.counts().rooms, 0);
 }
+
+/// Waits until so many participants are left.
+async fn left(rooms: &Rooms, participants: usize) {
+    let left = async {
+        while rooms.counts().participants != participants {
+            tokio::task::yield_now().await;
+        }
+    };
+    let left = timeout(Duration::from_secs(20), left).await;
+    left.expect("the room hears of it");
+}
+
+#[tokio::test]
+async fn a_place_that_nobody_holds_is_free() {
+    let sfu = Sfu::start(SfuConfig::loopback()).expect("relay");
+    let rooms = Rooms::start(Arc::new(sfu), RoomSettings::default());
+    let ada = rooms.join("room", entrant("Ada")).await.expect("joined");
+    let mut grace = rooms.join("room", entrant("Grace")).await.expect("joined");
+    assert!(grace.begin_anew(None, Vec::new()).await);
+    drop(ada);
+    left(&rooms, 1).await;
+    // Her earlier stay has ended, and she is there.
+    let action = Action::Chat("here".into());
+    let request = None;
+    assert!(grace.send(Command { request, action }).await);
+    while !matches!(*grace.events.recv().await.expect("told"), Event::Chat(_)) {}
+    drop(grace);
+    left(&rooms, 0).await;
+}
+
+/// With the last moderator the waiting room ends, and whoever waited is let in at the same moment.
+#[tokio::test]
+async fn who_goes_away_while_they_are_let_in_leaves_nobody_behind() {
+    let sfu = Sfu::start(SfuConfig::loopback()).expect("relay");
+    let rooms = Rooms::start(Arc::new(sfu), RoomSettings::default());
+    let ada = rooms.join("room", entrant("Ada")).await.expect("joined");
+    let action = Action::Moderate(crate::room::Moderate::WaitingRoom(true));
+    let request = None;
+    assert!(ada.send(Command { request, action }).await);
+    let entered = rooms.enter("room", entrant("Grace")).await;
+    let Ok(Entry::Waits(waiting)) = entered else {
+        panic!("no wait");
+    };
+    ada.leave(LeaveReason::Left).await;
+    left(&rooms, 1).await;
+    drop(waiting);
+    left(&rooms, 0).await;
+}
