@@ -88,10 +88,14 @@ impl Invitations {
         Ok(token)
     }
 
-    /// The invitations of a room that let in, the oldest first.
-    pub(super) fn of_room(&self, room: &str) -> Vec<Invitation> {
+    /// The invitations of a room that let in, the oldest first: without those that the operator has revoked in `keys`.
+    pub(super) fn of_room(&self, keys: Option<&Keys>, room: &str) -> Vec<Invitation> {
         let kept = self.kept();
-        let live = kept.live(room, now_s());
+        let lets_in = |it: &&OneKept| {
+            let id = it.invitation.id.as_str();
+            !keys.is_some_and(|keys| keys.has_revoked(id))
+        };
+        let live = kept.live(room, now_s()).filter(lets_in);
         live.map(|kept| kept.invitation.clone()).collect()
     }
 
@@ -315,6 +319,20 @@ mod tests {
     }
 
     #[test]
+    fn an_invitation_that_the_operator_has_revoked_is_not_listed() {
+        let invitations = Invitations::new();
+        let (revoked, _) = made(&invitations, None, "a");
+        let (kept, _) = made(&invitations, None, "a");
+        let listed = |keys: &Keys| -> Vec<InvitationId> {
+            let listed = invitations.of_room(Some(keys), "a").into_iter();
+            listed.map(|it| it.id).collect()
+        };
+        assert_eq!(listed(&keys("")), [revoked.clone(), kept.clone()]);
+        let revoking = keys(&format!(r#","revoked":["{revoked}"]"#));
+        assert_eq!(listed(&revoking), [kept]);
+    }
+
+    #[test]
     fn in_an_open_room_an_invitation_counts_while_its_room_lives() {
         let invitations = Invitations::new();
         let (_, token) = made(&invitations, None, "a");
@@ -338,7 +356,7 @@ mod tests {
         for gone in [&token, &revoked] {
             assert_eq!(verified(gone, "a"), Ok(false));
         }
-        assert_eq!(invitations.of_room("a"), []);
+        assert_eq!(invitations.of_room(None, "a"), []);
     }
 
     #[test]
