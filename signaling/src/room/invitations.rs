@@ -129,6 +129,12 @@ impl Invitations {
         }
     }
 
+    /// The id of a token that this process or a key of the operator's has signed, even if it lets nobody in.
+    pub(super) fn signed_id(&self, keys: Option<&Keys>, token: &Token) -> Option<String> {
+        let of_operator = || keys.and_then(|keys| keys.signed_id(token));
+        self.own.signed_id(token).or_else(of_operator)
+    }
+
     /// Verifies an invitation to a room that everybody may join. None: the token is no such invitation, or has expired.
     /// A guest who brings it is one like any other then.
     pub(super) fn verify_in_open_room(
