@@ -223,7 +223,10 @@ async fn serve(
             "open: whoever reaches {url} may join any room; --keys makes a join need an access token"
         );
     }
-    let sentence = format!("Tertulia {VERSION}: open {url} ({places})");
+    if access == Access::Tokens {
+        places += ", a join needs an access token";
+    }
+    let sentence = format!("Tertulia {VERSION}: listening on {url} ({places})");
     output::started(format, &sentence, facts);
     // Neither ends but by a panic.
     let mut servers = JoinSet::new();

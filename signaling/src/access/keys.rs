@@ -170,6 +170,16 @@ impl Keys {
         self.all.iter()
     }
 
+    /// The number of keys.
+    pub fn key_count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The number of revoked ids.
+    pub fn revoked_count(&self) -> usize {
+        self.revoked.len()
+    }
+
     /// Whether one of the keys signs. Others verify alone.
     pub(crate) fn can_sign(&self) -> bool {
         self.iter().any(|key| key.signs.is_some())

@@ -61,6 +61,22 @@ impl Keys {
         Ok(claims)
     }
 
+    /// The id of a token that one of these keys has signed, even if it lets nobody in: for the log.
+    pub(crate) fn signed_id(&self, token: &Token) -> Option<String> {
+        let text = token.as_str();
+        let header = (text.len() <= TOKEN_BYTES)
+            .then(|| decode_header(text))?
+            .ok()?;
+        let mut validation = validation(header.alg);
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        let keys = self.candidates(&header).ok()?.into_iter();
+        let mut read =
+            keys.filter_map(|key| decode::<Object<Claims>>(text, &key.verifies, &validation).ok());
+        let id = read.next()?.claims.0.id?;
+        (id.len() <= TOKEN_ID_BYTES).then_some(id)
+    }
+
     /// Whether the token's `kid` names one of these keys. Nothing is verified.
     pub(crate) fn is_named_in(&self, token: &Token) -> bool {
         let text = token.as_str();
@@ -240,6 +256,28 @@ mod tests {
             ),
         ] {
             assert_eq!(code(&with(changes.clone())), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_refused_token_is_told_if_a_key_has_signed_it() {
+        let keys = keys();
+        let now = get_current_timestamp();
+        for changes in [
+            json!({"jti": "lost"}),
+            json!({"jti": "lost", "exp": now - 60}),
+            json!({"jti": "lost", "nbf": now + 60}),
+            json!({"jti": "lost", "tertulia": {"room": "b", "join": true}}),
+        ] {
+            let token = signed(&with(changes.clone()), "old", None);
+            assert!(keys.admit(&token, "a").is_err(), "{changes}");
+            assert_eq!(keys.signed_id(&token).as_deref(), Some("lost"), "{changes}");
+        }
+        let header = json!({"alg": "HS256", "typ": "JWT"});
+        let forged = hand_made(&header, &with(json!({"jti": "lost"})), &[0; 32]);
+        let long = signed(&with(json!({"jti": "i".repeat(65)})), "old", None);
+        for token in [forged, long, Token::from("nonsense")] {
+            assert_eq!(keys.signed_id(&token), None);
         }
     }
 

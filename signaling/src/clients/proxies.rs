@@ -72,12 +72,12 @@ impl TryFrom<String> for Network {
 pub(crate) fn client_of(parts: &Parts, trusted: &[Network]) -> Option<ClientAddress> {
     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
     // Each proxy appends the address that asked it. Entries before the first non-proxy may be made up.
-    let named = parts.headers.get_all(FORWARDED_FOR).iter();
-    let named: Vec<&str> = named.filter_map(|value| value.to_str().ok()).collect();
-    let mut named = named.iter().flat_map(|value| value.split(',')).rev();
+    // The made up ones may be no text, which does not make the proxy's own entry unreadable.
+    let named = parts.headers.get_all(FORWARDED_FOR).iter().rev();
+    let mut named = named.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
     let mut client = peer.ip();
     while trusted.iter().any(|network| network.holds(client)) {
-        let Some(before) = named.next().and_then(|text| address_in(text.trim())) else {
+        let Some(before) = named.next().and_then(address_in) else {
             break;
         };
         client = before;
@@ -86,7 +86,8 @@ pub(crate) fn client_of(parts: &Parts, trusted: &[Network]) -> Option<ClientAddr
 }
 
 /// Some proxies append the port.
-fn address_in(text: &str) -> Option<IpAddr> {
+fn address_in(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry.trim_ascii()).ok()?;
     let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     bare.parse().ok().or_else(with_port)
@@ -94,7 +95,7 @@ fn address_in(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::Request;
+    use axum::http::{HeaderValue, Request};
 
     use super::*;
 
@@ -163,5 +164,30 @@ mod tests {
         }
         let (parts, ()) = Request::new(()).into_parts();
         assert_eq!(client_of(&parts, &trusted), None);
+    }
+
+    #[test]
+    fn what_is_no_text_before_a_proxys_entry_does_not_hide_it() {
+        let trusted = ["10.0.0.0/8".parse().expect("a network")];
+        for (forwarded, client) in [
+            (&[&b"\xff, 198.51.100.1"[..]][..], "198.51.100.1"),
+            (&[b"\xff", b"198.51.100.1"], "198.51.100.1"),
+            (&[b"6.6.6.6\xe9,198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            // An entry that cannot be read ends the walk at the last one before it.
+            (&[b"198.51.100.1, \xff, 10.0.0.2"], "10.0.0.2"),
+            (&[b"198.51.100.1, \xff"], "10.0.0.1"),
+        ] {
+            let mut request = Request::builder();
+            for value in forwarded {
+                let value = HeaderValue::from_bytes(value).expect("a value");
+                request = request.header(FORWARDED_FOR, value);
+            }
+            let peer: SocketAddr = "10.0.0.1:5".parse().expect("an address");
+            let request = request.extension(ConnectInfo(peer)).body(());
+            let (parts, ()) = request.expect("a request").into_parts();
+            let client: IpAddr = client.parse().expect("an address");
+            let found = client_of(&parts, &trusted);
+            assert_eq!(found, Some(client.into()), "{forwarded:?}");
+        }
     }
 }

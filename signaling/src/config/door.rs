@@ -42,13 +42,20 @@ impl Config {
         Ok(())
     }
 
-    /// Refuses a server that lets everybody in on an address that others reach, unless `open` says so. An embedder's
-    /// node does not ask this: it may be mounted anywhere.
+    /// Refuses one address for both listeners, and a server that lets everybody in on an address that others reach,
+    /// unless `open` says so. An embedder's node does not ask this: it may be mounted anywhere.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Value`]. The sentence says what to do.
     pub fn check_listen(&self) -> Result<(), ConfigError> {
+        // The kernel chooses another port for each 0.
+        if self.listen.port() != 0 && self.admin_listen == Some(self.listen) {
+            return Err(ConfigError::Value(format!(
+                "admin_listen: {} is the address of listen; give the counters another port",
+                self.listen
+            )));
+        }
         if self.keys.is_some() || self.open || self.listen.ip().to_canonical().is_loopback() {
             return Ok(());
         }
@@ -94,6 +101,22 @@ mod tests {
             locked.keys = Keys::from_json(&new_key_set("1")).ok();
             assert!(locked.check_listen().is_ok() && locked.check().is_ok());
         }
+    }
+
+    #[test]
+    fn the_two_listeners_have_two_addresses() {
+        let with_admin = |listen: &str, admin: &str| {
+            let mut config = config(listen);
+            config.admin_listen = Some(admin.parse().expect("an address"));
+            config.check_listen().map_err(|error| error.to_string())
+        };
+        let said = with_admin("127.0.0.1:1", "127.0.0.1:1").expect_err("the same");
+        assert!(
+            said.contains("admin_listen") && said.contains("127.0.0.1:1"),
+            "{said}"
+        );
+        assert_eq!(with_admin("127.0.0.1:1", "127.0.0.1:2"), Ok(()));
+        assert_eq!(with_admin("127.0.0.1:0", "127.0.0.1:0"), Ok(()));
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub fn blamed_variable(error: &clap::Error, arguments: &[OsString]) -> Option<St
     let (flag, variable) = command.get_arguments().find_map(|argument| {
         let flag = format!("--{}", argument.get_long()?);
         let variable = argument.get_env()?.to_str()?.to_owned();
-        (invalid.split(' ').next() == Some(&flag)).then_some((flag, variable))
+        // The value's name follows: `--listen <ADDR>`, `--open[=<BOOL>]`.
+        (invalid.split([' ', '[', '=']).next() == Some(&flag)).then_some((flag, variable))
     })?;
     let is_given = |given: &OsString| given.to_string_lossy().split('=').next() == Some(&flag);
     let blames = !arguments.iter().any(is_given);

@@ -9,16 +9,27 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tracing::warn;
 
+use super::seldom::Seldom;
 use crate::protocol::native::refused;
 
 /// Names that a server may be asked by. Addresses, `localhost` and names without a dot always are: no site of the
 /// internet has those.
-pub(crate) struct Hosts(Vec<String>);
+pub(crate) struct Hosts {
+    names: Vec<String>,
+    seldom: Seldom,
+}
+
+/// Characters of a stranger's name in the log.
+const SHOWN: usize = 200;
 
 impl Hosts {
     pub(crate) fn new(names: &[String]) -> Self {
-        Self(names.iter().map(|name| name.to_ascii_lowercase()).collect())
+        Self {
+            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            seldom: Seldom::default(),
+        }
     }
 
     /// A request without the header does not come from a browser.
@@ -33,7 +44,23 @@ impl Hosts {
         bare.parse::<IpAddr>().is_ok()
             || !name.contains('.')
             || name.ends_with(".localhost")
-            || self.0.iter().any(|allowed| allowed == name)
+            || self.names.iter().any(|allowed| allowed == name)
+    }
+}
+
+impl Hosts {
+    fn log(&self, headers: &HeaderMap) {
+        let Some(passed_over) = self.seldom.admit() else {
+            return;
+        };
+        let host = headers.get(header::HOST).map(|host| host.as_bytes());
+        let host = String::from_utf8_lossy(host.unwrap_or_default());
+        let host: String = host.chars().take(SHOWN).collect();
+        warn!(
+            ?host,
+            passed_over,
+            "a request was refused by the name it asks for: if it is yours, add it to allowed_hosts"
+        );
     }
 }
 
@@ -52,6 +79,7 @@ pub(super) async fn check(
     if hosts.admit(request.headers()) {
         return next.run(request).await;
     }
+    hosts.log(request.headers());
     let message = "This server was asked by a name that is not in its `allowed_hosts`. If it is yours, add it there.";
     let status = StatusCode::MISDIRECTED_REQUEST;
     refused(status, "host_refused", message.to_owned()).into_response()

@@ -12,6 +12,12 @@ use super::characters::{is_ignorable, is_space};
 ///
 /// A clause whose subject is the text.
 pub(crate) fn check_chat(text: &str, chars: usize) -> Result<(), String> {
+    // First, so that a text of any length costs no more than one that may be sent. A character has at most four bytes.
+    if text.len() > chars.saturating_mul(4) || text.chars().count() > chars {
+        return Err(format!(
+            "has more than {chars} characters (Unicode code points)"
+        ));
+    }
     let of = CodePointMapData::<Gc>::new();
     let control = text
         .chars()
@@ -30,11 +36,6 @@ pub(crate) fn check_chat(text: &str, chars: usize) -> Result<(), String> {
     };
     if text.chars().all(nothing) {
         return Err("shows nothing".into());
-    }
-    if text.chars().count() > chars {
-        return Err(format!(
-            "has more than {chars} characters (Unicode code points)"
-        ));
     }
     Ok(())
 }

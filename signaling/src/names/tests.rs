@@ -49,6 +49,20 @@ fn names_and_rooms_are_as_the_table_says() {
     }
 }
 
+/// Its length is looked at before its characters, of which there may be a million.
+#[test]
+fn a_long_chat_text_is_refused_by_its_length_whatever_is_in_it() {
+    for long in [" ".repeat(11), " ".repeat(1_000_000), "\u{1b}".repeat(11)] {
+        let said = check_chat(&long, 10).expect_err("too long");
+        assert!(said.contains("more than 10 characters"), "{said}");
+    }
+    assert_eq!(check_chat(&"\u{1f600}".repeat(10), 10), Ok(()));
+    assert_eq!(
+        check_chat(" ".repeat(10).as_str(), 10),
+        Err("shows nothing".into())
+    );
+}
+
 /// Browsers do not tell these properties, so that the client has them as ranges.
 #[test]
 fn the_joining_letters_of_the_table_are_unicodes() {

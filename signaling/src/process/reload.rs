@@ -1,5 +1,6 @@
 //! SIGHUP: settings, keys and certificate are read again, and those that may change take effect.
 
+use tertulia_signaling::access::Keys;
 use tertulia_signaling::config::{ConfigError, Flags};
 use tertulia_signaling::tls::Certificate;
 use tertulia_signaling::{Config, Node};
@@ -19,10 +20,12 @@ impl Reload {
     /// Reloads. If anything cannot be used, nothing changes, and the log says why.
     pub(crate) async fn run(&self, node: &Node) {
         match self.take(node).await {
-            Ok(fixed) => {
+            Ok((keys, fixed)) => {
+                let revoked = keys.as_ref().map(Keys::revoked_count);
+                let keys = keys.as_ref().map(Keys::key_count);
                 let certificate = node.certificate();
                 let fingerprint = certificate.as_ref().map(Certificate::fingerprint);
-                info!(fingerprint, "settings reloaded");
+                info!(fingerprint, keys, revoked, "settings reloaded");
                 if let Some(warning) = certificate.and_then(|it| it.warning()) {
                     warn!("{warning}");
                 }
@@ -37,8 +40,8 @@ impl Reload {
         }
     }
 
-    /// The settings that take effect at the next start only.
-    async fn take(&self, node: &Node) -> Result<Vec<&'static str>, String> {
+    /// The keys, and the settings that take effect at the next start only.
+    async fn take(&self, node: &Node) -> Result<(Option<Keys>, Vec<&'static str>), String> {
         let flags = self.flags.clone();
         let node = node.clone();
         // Files may be on a disk that hangs.
@@ -51,6 +54,7 @@ impl Reload {
         let read = read.await.map_err(|error| error.to_string())?;
         let config = read.map_err(|error| error.to_string())?;
         self.filter.set(config.log_filter.as_deref())?;
-        Ok(self.started.fixed_changes(&config))
+        let fixed = self.started.fixed_changes(&config);
+        Ok((config.keys, fixed))
     }
 }

@@ -233,7 +233,8 @@ impl Event {
 }
 
 impl ParticipantInfo {
-    fn weight(&self) -> usize {
+    /// The memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
         let metadata: usize = self
             .metadata
             .iter()

@@ -28,10 +28,10 @@ impl Room {
     fn room_stats(&mut self, then: impl FnOnce(Result<RoomStats, SfuError>) + Send + 'static) {
         let known = |participant: &Participant| {
             let (id, name) = (participant.id.clone(), participant.name.clone());
-            (id, name, participant.peer)
+            (id, name, participant.is_away, participant.peer)
         };
         let people: Vec<_> = self.in_order().map(known).collect();
-        let peers: Vec<_> = people.iter().map(|(_, _, peer)| *peer).collect();
+        let peers: Vec<_> = people.iter().map(|(_, _, _, peer)| *peer).collect();
         self.ask(
             move |media| {
                 Box::pin(async move {
@@ -48,11 +48,12 @@ impl Room {
             move |room, all| {
                 then(all.map(|all| {
                     let people = people.into_iter().zip(all);
-                    let participants = people.map(|((participant, name, _), stats)| {
+                    let participants = people.map(|((participant, name, away, _), stats)| {
                         let peer = stats.map(|stats| room.name_stats(stats));
                         ParticipantStats {
                             participant,
                             name,
+                            away,
                             peer,
                         }
                     });

@@ -88,10 +88,14 @@ impl Invitations {
         Ok(token)
     }
 
-    /// The invitations of a room that let in, the oldest first.
-    pub(super) fn of_room(&self, room: &str) -> Vec<Invitation> {
+    /// The invitations of a room that let in, the oldest first: without those that the operator has revoked in `keys`.
+    pub(super) fn of_room(&self, keys: Option<&Keys>, room: &str) -> Vec<Invitation> {
         let kept = self.kept();
-        let live = kept.live(room, now_s());
+        let lets_in = |it: &&OneKept| {
+            let id = it.invitation.id.as_str();
+            !keys.is_some_and(|keys| keys.has_revoked(id))
+        };
+        let live = kept.live(room, now_s()).filter(lets_in);
         live.map(|kept| kept.invitation.clone()).collect()
     }
 
@@ -123,6 +127,12 @@ impl Invitations {
             true => Err(TokenFault::Revoked),
             false => Ok(claims),
         }
+    }
+
+    /// The id of a token that this process or a key of the operator's has signed, even if it lets nobody in.
+    pub(super) fn signed_id(&self, keys: Option<&Keys>, token: &Token) -> Option<String> {
+        let of_operator = || keys.and_then(|keys| keys.signed_id(token));
+        self.own.signed_id(token).or_else(of_operator)
     }
 
     /// Verifies an invitation to a room that everybody may join. None: the token is no such invitation, or has expired.
@@ -315,6 +325,20 @@ mod tests {
     }
 
     #[test]
+    fn an_invitation_that_the_operator_has_revoked_is_not_listed() {
+        let invitations = Invitations::new();
+        let (revoked, _) = made(&invitations, None, "a");
+        let (kept, _) = made(&invitations, None, "a");
+        let listed = |keys: &Keys| -> Vec<InvitationId> {
+            let listed = invitations.of_room(Some(keys), "a").into_iter();
+            listed.map(|it| it.id).collect()
+        };
+        assert_eq!(listed(&keys("")), [revoked.clone(), kept.clone()]);
+        let revoking = keys(&format!(r#","revoked":["{revoked}"]"#));
+        assert_eq!(listed(&revoking), [kept]);
+    }
+
+    #[test]
     fn in_an_open_room_an_invitation_counts_while_its_room_lives() {
         let invitations = Invitations::new();
         let (_, token) = made(&invitations, None, "a");
@@ -338,7 +362,7 @@ mod tests {
         for gone in [&token, &revoked] {
             assert_eq!(verified(gone, "a"), Ok(false));
         }
-        assert_eq!(invitations.of_room("a"), []);
+        assert_eq!(invitations.of_room(None, "a"), []);
     }
 
     #[test]

@@ -19,8 +19,11 @@ const HANDS: usize = 32;
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// People of a page, unless a client asks for fewer or more.
 const PAGE: u16 = 50;
-/// People of the longest page: some 20 kB, and 500 kB with metadata of the largest size.
+/// People of the longest page: some 20 kB without metadata.
 pub(super) const LONGEST_PAGE: u16 = 100;
+/// Bytes of people on a page, before the last of them: a short question costs no more than a busy second of chat. A
+/// hundred people with names, tracks and metadata of 400 bytes each fit.
+const PAGE_BYTES: usize = 64 << 10;
 
 /// The numbers of people in a room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -193,16 +196,24 @@ impl Room {
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.by_order.range((begin, Bound::Unbounded));
         let mut others = behind.filter(|(_, other)| *other != id);
-        let page: Vec<_> = others.by_ref().take(limit).collect();
-        let next = page.last().filter(|_| others.next().is_some());
+        let mut participants = Vec::new();
+        let mut last = None;
+        let mut bytes = 0;
+        while participants.len() < limit && bytes < PAGE_BYTES {
+            let Some((order, id)) = others.next() else {
+                break;
+            };
+            if let Some(participant) = self.participants.get(id) {
+                let info = participant.info();
+                bytes += info.weight();
+                participants.push(info);
+            }
+            last = Some(*order);
+        }
         Page {
-            next: next.map(|(order, _)| **order),
-            participants: page
-                .iter()
-                .filter_map(|(_, id)| self.participants.get(*id))
-                .map(Participant::info)
-                .collect(),
+            participants,
             total: self.participants.len(),
+            next: last.filter(|_| others.next().is_some()),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct ParticipantStats {
     pub participant: ParticipantId,
     /// Its name.
     pub name: String,
+    /// Its session has had no connection for a while, and the others know.
+    pub away: bool,
     /// The transport's counters; none while there is no transport.
     pub peer: Option<PeerStats>,
 }

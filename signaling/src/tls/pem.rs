@@ -34,16 +34,14 @@ impl Certificate {
             return Err(at(chain, wrong));
         }
         let text = read(key)?;
-        let private = PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
-            let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
-            match text.windows(encrypted.len()).any(|part| part == encrypted) {
+        let private =
+            PrivateKeyDer::from_pem_slice(&text).map_err(|error| match is_encrypted(&text) {
                 true => at(
                     key,
                     "the private key is encrypted; write it without a passphrase (openssl pkey)",
                 ),
                 false => at(key, &of_pem(&error, "private key")),
-            }
-        })?;
+            })?;
         Self::new(certificates, private).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => at(
                 key,
@@ -59,6 +57,17 @@ impl Certificate {
             error => at(key, &format!("the private key cannot be used: {error}")),
         })
     }
+}
+
+/// Whether a private key is encrypted: as PKCS #8 (RFC 7468 section 11), or in OpenSSL's traditional form (RFC 1421
+/// section 4.6.1.1).
+fn is_encrypted(text: &[u8]) -> bool {
+    let marks: [&[u8]; 2] = [
+        b"-----BEGIN ENCRYPTED PRIVATE KEY-----",
+        b"Proc-Type: 4,ENCRYPTED",
+    ];
+    let is_in = |mark: &[u8]| text.windows(mark.len()).any(|part| part == mark);
+    marks.into_iter().any(is_in)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
@@ -140,6 +149,12 @@ mod tests {
         let chains = wrong("chains.pem", &certificate.repeat(300));
         let encrypted = private.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
         let encrypted = wrong("encrypted.pem", &encrypted);
+        let traditional = private.replace("PRIVATE KEY", "RSA PRIVATE KEY").replacen(
+            "KEY-----\n",
+            "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n",
+            1,
+        );
+        let traditional = wrong("traditional.pem", &traditional);
         for (chain, key, file, named) in [
             (&none, &key, &none, "cannot read"),
             (&chain, &none, &none, "cannot read"),
@@ -152,6 +167,7 @@ mod tests {
             (&junk, &key, &junk, "cannot be read"),
             (&chain, &other, &other, "not that of the certificate"),
             (&chain, &encrypted, &encrypted, "passphrase"),
+            (&chain, &traditional, &traditional, "passphrase"),
             (&long, &key, &long, "more than 1048576 bytes"),
             (&chains, &key, &chains, "more than 64 KiB"),
         ] {

@@ -319,6 +319,43 @@ async fn beyond_the_first_hands_the_others_are_counted() {
 }
 
 #[tokio::test]
+async fn a_page_of_people_with_much_metadata_ends_before_its_limit() {
+    let server = large_room().await;
+    let metadata = serde_json::Map::from_iter([("k".to_owned(), "v".repeat(4_000).into())]);
+    let mut clients = Vec::new();
+    for number in 0..20 {
+        let (mut client, _) = enter(&server, &format!("person {number}"), None).await;
+        let update = ClientMessage::Update(Update {
+            name: None,
+            metadata: Some(metadata.clone()),
+        });
+        client.expect_ok(update).await;
+        clients.push(client);
+    }
+    let (mut eve, _) = enter(&server, "Eve", Some(Audience::Always)).await;
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let people = People {
+            after,
+            limit: Some(100),
+        };
+        let ServerMessage::People {
+            participants, next, ..
+        } = eve.request(ClientMessage::People(people)).await
+        else {
+            panic!("no page");
+        };
+        pages.push(participants.len());
+        after = next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages.iter().sum::<usize>(), 20, "{pages:?}");
+    assert!(pages.len() == 2 && pages[0] <= 17, "{pages:?}");
+}
+
+#[tokio::test]
 async fn people_are_read_page_by_page() {
     let server = large_room().await;
     let mut clients = Vec::new();

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use tertulia_signaling::access::new_key_set;
 use tertulia_signaling::protocol::native::{ClientMessage, Moderate, ServerMessage};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -460,7 +462,7 @@ async fn a_json_log_is_json_on_both_streams_from_the_first_line_to_the_last() {
     command.stderr(Stdio::piped());
     let mut process = Process::spawn(command).await;
     let started = messages(process.line.as_bytes());
-    assert!(started[0].contains("open http://"), "{started:?}");
+    assert!(started[0].contains("listening on http://"), "{started:?}");
     let facts: serde_json::Value = serde_json::from_str(&process.line).expect("JSON");
     let url = format!("http://{}", process.addr);
     assert_eq!(facts["fields"]["url"], url);
@@ -507,6 +509,44 @@ async fn a_json_log_is_json_on_both_streams_from_the_first_line_to_the_last() {
 }
 
 #[tokio::test]
+async fn a_name_that_the_server_is_not_asked_by_is_in_the_log() {
+    let ports = ["--listen", "127.0.0.1:0", "--media-port", "0"];
+    let named = ["--allowed-host", "call.example.org"];
+    let mut command = tertulia(&[&ports[..], &named].concat());
+    command.env_remove("RUST_LOG").stderr(Stdio::piped());
+    let mut process = Process::spawn(command).await;
+    let mut stderr = process.child.stderr.take().expect("stderr");
+    let request = "POST /v1/ws HTTP/1.1\r\nHost: evil.example.org\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let mut stream = TcpStream::connect(process.addr).await.expect("connect");
+    stream.write_all(request.as_bytes()).await.expect("request");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.expect("reply");
+    assert!(reply.contains("host_refused"), "{reply}");
+    assert_eq!(stopped(&mut process).await, Some(0));
+    let mut logged = String::new();
+    stderr.read_to_string(&mut logged).await.expect("text");
+    let line = logged.lines().find(|line| line.contains("allowed_hosts"));
+    assert!(
+        line.is_some_and(|line| line.contains("evil.example.org")),
+        "{logged}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_with_keys_says_at_its_start_that_a_join_needs_a_token() {
+    let mut command = tertulia(&["--listen", "127.0.0.1:0", "--media-port", "0"]);
+    command.env("TERTULIA_KEYS", new_key_set("1"));
+    let process = Process::spawn(command).await;
+    assert!(
+        process.line.contains("a join needs an access token"),
+        "{}",
+        process.line
+    );
+    let open = Process::start().await;
+    assert!(!open.line.contains("token"), "{}", open.line);
+}
+
+#[tokio::test]
 async fn a_refused_value_of_the_environment_is_called_so() {
     let named = |said: &str| said.contains("environment variable TERTULIA_LISTEN");
     for (variable, flags, blames) in [
@@ -525,6 +565,20 @@ async fn a_refused_value_of_the_environment_is_called_so() {
         assert!(said.contains("127.0.0.1:8080"), "{said}");
         assert_eq!(named(&said), blames, "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_refused_switch_of_the_environment_is_called_so() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tertulia"));
+    command.env("TERTULIA_OPEN", "maybe").stdin(Stdio::null());
+    let ended = timeout(START_TIME, command.output()).await.expect("an end");
+    let ended = ended.expect("run");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("environment variable TERTULIA_OPEN"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

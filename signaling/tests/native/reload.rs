@@ -197,9 +197,17 @@ async fn a_token_is_revoked_by_its_id_and_a_list_that_cannot_be_meant_changes_no
     let mut revoking: Value = serde_json::from_str(&set(&[1])).expect("JSON");
     revoking["revoked"] = json!(["lost"]);
     write(&folder, "keys.json", &revoking.to_string());
-    server.reload().await;
+    let said = server.reload().await;
+    assert!(said.contains("keys=1 revoked=1"), "{said}");
     let mut late = Client::connect(&server.process.url()).await;
     assert_eq!(late.refusal(join()).await.code, "token_revoked");
+    let said = server.line("join refused").await;
+    let who = "address=127.0.0.1 token=\"lost\"";
+    assert!(
+        said.contains("token_revoked") && said.contains(who),
+        "{said}"
+    );
+    assert!(!said.contains(token.as_str()), "{said}");
     enter(&server.process, 1).await.expect("others come in");
     revoking["revoked"] = json!([""]);
     write(&folder, "keys.json", &revoking.to_string());

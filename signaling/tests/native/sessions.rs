@@ -381,6 +381,29 @@ async fn leave_ends_a_session_at_once() {
 }
 
 #[tokio::test]
+async fn an_operator_sees_who_is_away() {
+    let server = Server::start().await;
+    let mut ada = server.join("Ada").await;
+    let grace = Member::join(&server, "Grace").await;
+    let admin = server.admin().await;
+    let away = async || -> Vec<(String, bool)> {
+        let reply = crate::http::get(admin, "/stats?room=room").await;
+        let stats: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+        let people = stats["participants"].as_array().expect("a list").iter();
+        let read = people.map(|it| {
+            let name = it["name"].as_str().expect("a name").to_owned();
+            (name, it["away"].as_bool().expect("a switch"))
+        });
+        read.collect()
+    };
+    let expected = |is_away| [("Ada".to_owned(), false), ("Grace".to_owned(), is_away)];
+    assert_eq!(away().await, expected(false));
+    drop(grace.client);
+    presence(&mut ada, false).await;
+    assert_eq!(away().await, expected(true));
+}
+
+#[tokio::test]
 async fn a_thousand_sessions_are_away_and_no_more() {
     const MOST: usize = 1_000;
     let server = Server::with(|config| config.limits.connections_per_address = MOST).await;

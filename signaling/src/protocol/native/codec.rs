@@ -209,14 +209,32 @@ fn refusal(id: Option<u32>, Fault { path, error }: Fault) -> Refused {
             let place = if path == "." {
                 String::new()
             } else {
-                format!("`{path}`: ")
+                format!("`{}`: ", shortened(path))
             };
+            let error = shortened(error.to_string());
             refuse(id, "bad_field", format!("{place}{error}."))
         }
         Category::Io | Category::Syntax | Category::Eof => {
             refuse(id, "bad_json", format!("The message is not JSON: {error}."))
         }
     }
+}
+
+/// Characters of a long description that are kept from its beginning, which repeats the client's value: enough to find
+/// it, and an answer is not as long as what it refuses.
+const SHOWN_CHARS: usize = 100;
+/// Characters that are kept from its end, which says what was expected there.
+const EXPECTED_CHARS: usize = 200;
+
+/// A description, without the middle if it is long.
+fn shortened(text: String) -> String {
+    let chars = text.chars().count();
+    if chars <= SHOWN_CHARS + EXPECTED_CHARS {
+        return text;
+    }
+    let shown = text.chars().take(SHOWN_CHARS);
+    let expected = text.chars().skip(chars - EXPECTED_CHARS);
+    shown.chain("...".chars()).chain(expected).collect()
 }
 
 /// The reader of bots and tests.
@@ -384,6 +402,40 @@ mod tests {
                 message.starts_with(named) && message.len() < 200,
                 "{message:.200}"
             );
+        }
+    }
+
+    #[test]
+    fn a_long_wrong_value_is_not_sent_back_whole() {
+        let long = "é".repeat(300_000);
+        for (text, expected) in [
+            (
+                format!(r#"{{"type":"ping","id":"{long}"}}"#),
+                "expected u32",
+            ),
+            (
+                format!(r#"{{"type":"hand","raised":"{long}"}}"#),
+                "expected a boolean",
+            ),
+            (
+                format!(
+                    r#"{{"type":"offer","sdp":"","tracks":[{{"mid":"0","source":"{long}"}}]}}"#
+                ),
+                "`tracks[0].source`",
+            ),
+            (
+                format!(r#"{{"type":"moderate","action":"{long}"}}"#),
+                "expected one of",
+            ),
+            (
+                format!(r#"{{"type":"invite","expires_s":60,"grants":{{"{long}":true}}}}"#),
+                "unknown field",
+            ),
+        ] {
+            let (code, _, message) = code(&text);
+            assert_eq!(code, "bad_field");
+            assert!(message.contains(expected), "{message:.900}");
+            assert!(message.chars().count() < 700, "{message:.900}");
         }
     }
 

@@ -98,7 +98,9 @@ impl Room {
         if let Err(refusal) = self.check_moderates(from) {
             return self.acted(Act::of(from, request, "invitations"), Err(refusal));
         }
-        let invitations = self.shared.invitations.of_room(self.name.as_str());
+        let keys = self.shared.authority.keys.as_ref().map(|keys| keys.get());
+        let kept = &self.shared.invitations;
+        let invitations = kept.of_room(keys.as_ref(), self.name.as_str());
         let event = Event::Invitations {
             request,
             invitations,
