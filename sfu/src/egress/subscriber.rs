@@ -500,7 +500,8 @@ impl Subscriber {
             }
             Rtcp::Twcc(feedback) => {
                 // Receivers ask for a keyframe themselves, but some only after they have waited 3 s for a picture.
-                if self.link.feedback(now, feedback) {
+                let is_heard_again = self.link.feedback(now, feedback);
+                if is_heard_again {
                     requests.extend(self.keyframes_wanted(now));
                 }
             }

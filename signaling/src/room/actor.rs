@@ -115,7 +115,6 @@ pub(super) async fn run(
         }
     };
     info!(room = %name, media_room = %media_room, "room opened");
-    let (abandoned, mut unheld) = mpsc::unbounded_channel();
     let mut room = Room {
         name,
         media_room,
@@ -139,7 +138,7 @@ pub(super) async fn run(
         stage: Stage::default(),
         unsettled: HashSet::new(),
         stays: 0,
-        abandoned,
+        abandoned: Abandoned::default(),
         empty_since: Some(Instant::now()),
         vacancy: None,
         evicted: false,
@@ -150,7 +149,7 @@ pub(super) async fn run(
     };
     room.report(|| Change::RoomOpened);
     let reason = room
-        .live(&listing, &mut messages, &mut unheld, &mut events, &mut stop)
+        .live(&listing, &mut messages, &mut events, &mut stop)
         .await;
     // It leaves the registry first, and then cannot be reached: a participant who comes in between makes a new room.
     drop(listing);
@@ -182,7 +181,6 @@ impl Room {
         &mut self,
         listing: &Listing,
         messages: &mut mpsc::Receiver<Message>,
-        unheld: &mut mpsc::UnboundedReceiver<(ParticipantId, u64)>,
         events: &mut mpsc::Receiver<media::Event>,
         stop: &mut StopSignal,
     ) -> &'static str {
@@ -191,6 +189,7 @@ impl Room {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let grace = self.shared.limits.empty_room();
+        let abandoned = self.abandoned.clone();
         let mut heard = Vec::with_capacity(BATCH);
         let mut is_deaf = false;
         loop {
@@ -205,7 +204,7 @@ impl Room {
                 () = sleep_until(news_due.unwrap_or_else(Instant::now)), if news_due.is_some() => {}
                 () = listing.forget_chat.notified() => self.chat.forget_half(),
                 then = self.errands.next() => self.take_reply(then),
-                Some((id, stay)) = unheld.recv() => self.remove_stay(&id, stay),
+                stays = abandoned.take() => self.remove_stays(&stays),
                 count = events.recv_many(&mut heard, BATCH), if !is_deaf => is_deaf = count == 0,
                 Some(message) = messages.recv() => self.handle(message),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -562,6 +561,12 @@ impl Room {
             }
             warn!(room = %self.name, participant = %id, "participant reads too slowly");
             self.end(&id, Ending::TooSlow, LeaveReason::Disconnected);
+        }
+    }
+
+    fn remove_stays(&mut self, stays: &[(ParticipantId, u64)]) {
+        for (id, stay) in stays {
+            self.remove_stay(id, *stay);
         }
     }
 

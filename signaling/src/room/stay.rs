@@ -1,6 +1,8 @@
 //! The stay of a participant, which ends with whoever holds it.
 
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 use super::ParticipantId;
 
@@ -12,9 +14,33 @@ pub(super) struct Stay {
     abandoned: Option<Abandoned>,
 }
 
-/// The way to the room for stays that nobody holds. Unbounded, since a drop cannot wait: there is one message for each
-/// stay at most, and the room takes them before it lets others in.
-pub(super) type Abandoned = mpsc::UnboundedSender<(ParticipantId, u64)>;
+/// The stays of a room that nobody holds. Each is in it once at most, and the room takes all of them before it lets others
+/// in: so there are as many as participants.
+#[derive(Clone, Default)]
+pub(super) struct Abandoned(Arc<List>);
+
+#[derive(Default)]
+struct List {
+    stays: Mutex<Vec<(ParticipantId, u64)>>,
+    grown: Notify,
+}
+
+impl Abandoned {
+    /// Returns the stays that were dropped, once there are any. Cancel-safe.
+    pub(super) async fn take(&self) -> Vec<(ParticipantId, u64)> {
+        loop {
+            let stays = std::mem::take(&mut *self.lock());
+            if !stays.is_empty() {
+                return stays;
+            }
+            self.0.grown.notified().await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(ParticipantId, u64)>> {
+        self.0.stays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Stay {
     pub(super) fn new(participant: ParticipantId, number: u64, abandoned: Abandoned) -> Self {
@@ -38,8 +64,10 @@ impl Stay {
 impl Drop for Stay {
     fn drop(&mut self) {
         if let Some(abandoned) = self.abandoned.take() {
-            // A room that is gone needs no word.
-            let _ = abandoned.send((self.participant.clone(), self.number));
+            abandoned
+                .lock()
+                .push((self.participant.clone(), self.number));
+            abandoned.0.grown.notify_one();
         }
     }
 }
