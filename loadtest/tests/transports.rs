@@ -10,6 +10,8 @@ use tertulia_loadtest::transports::{
 };
 use tertulia_signaling::{Config, Node};
 
+/// Time for the server to hear that everybody has left, on a machine that is busy.
+const DEADLINE: Duration = Duration::from_secs(20);
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Compares all transports on a server of the test's own.
@@ -42,9 +44,13 @@ async fn compare(change: impl FnOnce(&mut Config, &mut Comparison)) -> Transport
     let serving = tokio::spawn(async move { server.serve(listener).await });
     let report = comparison.run(|_| {}).await.unwrap();
     // Everybody has left, by whatever way they came.
-    while node.counts().participants > 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let left = async {
+        while node.counts().participants > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let left = tokio::time::timeout(DEADLINE, left).await;
+    left.expect("everybody leaves in time");
     node.shutdown().await;
     serving.abort();
     report

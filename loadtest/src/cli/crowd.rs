@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::report::save_both;
+use super::server::ServerArgs;
 use super::{Status, failed, usage};
 use crate::bot::signaling::ServerUrl;
 use crate::crowd::{Change, Clients, Crowd};
-use crate::scenario::Spawn;
 use crate::scenario::settings::duration;
 use crate::server::cores::Cores;
 
@@ -32,18 +32,8 @@ pub(super) struct CrowdArgs {
     /// The server
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: ServerUrl,
-    /// Start a server for this run, and end it afterwards
-    #[arg(long, conflicts_with_all = ["url", "server_pid"])]
-    spawn: bool,
-    /// The program to start [default: `tertulia` beside this program]
-    #[arg(long, value_name = "FILE", requires = "spawn")]
-    server_binary: Option<PathBuf>,
-    /// Cores of the started server
-    #[arg(long, value_name = "LIST", requires = "spawn")]
-    server_cores: Option<Cores>,
-    /// Process of the server, to account for it
-    #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Cores of the crowd
     #[arg(long, value_name = "LIST")]
     bot_cores: Option<Cores>,
@@ -57,11 +47,7 @@ impl CrowdArgs {
         if !(self.rate > 0.0 && self.rate <= 100_000.0) {
             return Err(usage("--rate must be above 0, and at most 100000"));
         }
-        let spawn = self.spawn.then(|| Spawn {
-            binary: self.server_binary.clone(),
-            cores: self.server_cores.clone().unwrap_or_default().0,
-            ..Spawn::default()
-        });
+        let spawn = self.server.spawn();
         let crowd = Crowd {
             people: self.people as usize,
             clients: self.clients,
@@ -70,7 +56,7 @@ impl CrowdArgs {
             changes: self.changes.clone(),
             url: self.url.clone().trusting(None).map_err(failed)?,
             spawn,
-            server_pid: self.server_pid,
+            server_pid: self.server.server_pid,
             cores: self.bot_cores.clone().unwrap_or_default().0,
         };
         let report = crowd.run().await.map_err(failed)?;

@@ -11,6 +11,7 @@ mod crowd;
 mod impair;
 mod mesh;
 mod report;
+mod server;
 mod sweep;
 mod transports;
 

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::report::{save, save_both};
+use super::server::ServerArgs;
 use super::{Status, failed, usage};
 use crate::bot::signaling::ServerUrl;
-use crate::scenario::Spawn;
 use crate::scenario::settings::duration;
 use crate::server::cores::Cores;
 use crate::transports::{Comparison, Transport, TransportName};
@@ -43,18 +43,8 @@ pub(super) struct TransportsArgs {
     /// The server, which speaks plain http
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: ServerUrl,
-    /// Start a server for each measurement, and end it afterwards
-    #[arg(long, conflicts_with_all = ["url", "server_pid"])]
-    spawn: bool,
-    /// The program to start [default: `tertulia` beside this program]
-    #[arg(long, value_name = "FILE", requires = "spawn")]
-    server_binary: Option<PathBuf>,
-    /// Cores of the started server
-    #[arg(long, value_name = "LIST", requires = "spawn")]
-    server_cores: Option<Cores>,
-    /// Process of the server, to account for it
-    #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Cores of the clients
     #[arg(long, value_name = "LIST")]
     bot_cores: Option<Cores>,
@@ -111,12 +101,8 @@ impl TransportsArgs {
             talk: self.seconds,
             idle: self.idle_seconds,
             url: self.url.clone(),
-            spawn: self.spawn.then(|| Spawn {
-                binary: self.server_binary.clone(),
-                cores: self.server_cores.clone().unwrap_or_default().0,
-                ..Spawn::default()
-            }),
-            server_pid: self.server_pid,
+            spawn: self.server.spawn(),
+            server_pid: self.server.server_pid,
             cores: self.bot_cores.clone().unwrap_or_default().0,
         })
     }

@@ -144,7 +144,7 @@ struct Measurement<'a, P> {
     progress: &'a P,
 }
 
-/// Those who have joined.
+/// People who have joined.
 #[derive(Default)]
 struct People {
     listeners: Vec<Client>,

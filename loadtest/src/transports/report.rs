@@ -52,7 +52,7 @@ pub struct Measured {
     pub title: String,
     /// Interval of plain polls.
     pub poll_interval_s: Option<f64>,
-    /// Those who only listen.
+    /// Clients that only listen.
     pub clients: usize,
     /// Rooms, each with one speaker beside its listeners.
     pub rooms: usize,

@@ -68,36 +68,30 @@ fn a_viewer_that_roams_is_followed() {
 #[test]
 fn a_viewer_that_is_heard_again_is_sent_a_keyframe_before_it_asks() {
     let (mut sim, publisher, viewer) = call(504);
+    assert_asked_after_an_outage(&mut sim, viewer, [publisher, viewer]);
+}
+
+#[test]
+fn a_publisher_that_is_heard_again_is_asked_for_a_keyframe_before_a_viewer_asks() {
+    let (mut sim, publisher, viewer) = call(505);
+    assert_asked_after_an_outage(&mut sim, publisher, [publisher, viewer]);
+}
+
+/// Cuts `lost` off for three seconds. The relay asks for one keyframe when it is heard again.
+fn assert_asked_after_an_outage(sim: &mut Sim, lost: usize, [publisher, viewer]: [usize; 2]) {
     // Browsers ask when they have waited for a picture for three seconds; this one never does.
     sim.clients[viewer].wants_pictures = false;
     let outage = PathModel {
         loss: 1.0,
         ..PathModel::LAN
     };
-    sim.set_path(viewer, outage);
+    sim.set_path(lost, outage);
     sim.run(3 * SECOND);
     let before = sim.clients[publisher].keyframe_requests;
-    sim.set_path(viewer, PathModel::LAN);
+    sim.set_path(lost, PathModel::LAN);
     sim.run(SECOND);
     assert_eq!(sim.clients[publisher].keyframe_requests, before + 1);
-    assert_going_on(&sim, viewer, 4 * SECOND);
-}
-
-#[test]
-fn a_publisher_that_is_heard_again_is_asked_for_a_keyframe_before_a_viewer_asks() {
-    let (mut sim, publisher, viewer) = call(505);
-    sim.clients[viewer].wants_pictures = false;
-    let outage = PathModel {
-        loss: 1.0,
-        ..PathModel::LAN
-    };
-    sim.set_path(publisher, outage);
-    sim.run(3 * SECOND);
-    let before = sim.clients[publisher].keyframe_requests;
-    sim.set_path(publisher, PathModel::LAN);
-    sim.run(SECOND);
-    assert_eq!(sim.clients[publisher].keyframe_requests, before + 1);
-    assert_going_on(&sim, viewer, 4 * SECOND);
+    assert_going_on(sim, viewer, 4 * SECOND);
 }
 
 #[test]

@@ -59,34 +59,41 @@ impl Shared {
     fn by_token(&self, keys: &Keys, room: &str, entrant: Entrant) -> Result<Guest, Refusal> {
         let token = entrant.token.as_ref().ok_or(TokenFault::Required);
         let claims = token.and_then(|token| self.invitations.verify(keys, token, room));
-        let comer = Comer::of(&entrant);
+        let (client, brought) = (entrant.client, entrant.token.clone());
         let guest = match claims {
             Ok(claims) => claimed(entrant, claims),
             Err(fault) => Err(Refusal::of_token(fault)),
         };
-        guest.inspect_err(|refusal| self.log_refused(room, Some(keys), &comer, refusal))
+        guest.inspect_err(|refusal| {
+            self.log_refused(room, Some(keys), client, brought.as_ref(), refusal)
+        })
     }
 
     /// The guest of a server that everybody may join. Of their tokens its own invitations count.
     fn in_open_room(&self, room: &str, entrant: Entrant) -> Result<Guest, Refusal> {
         let token = entrant.token.as_ref();
         let claims = token.map(|token| self.invitations.verify_in_open_room(token, room));
-        let comer = Comer::of(&entrant);
+        let (client, brought) = (entrant.client, entrant.token.clone());
         let guest = match claims.transpose().map(Option::flatten) {
             Ok(Some(claims)) => claimed(entrant, claims),
             Ok(None) => admitted(entrant, Admission::new()),
             Err(fault) => Err(Refusal::of_token(fault)),
         };
-        guest.inspect_err(|refusal| self.log_refused(room, None, &comer, refusal))
+        guest.inspect_err(|refusal| self.log_refused(room, None, client, brought.as_ref(), refusal))
     }
 
-    /// Logs a refusal with the comer's address, and with the token's id if a key of this server has signed it. Others may
+    /// Logs a refusal with the client's address, and with the token's id if a key of this server has signed it. Others may
     /// write what they like into a token.
-    fn log_refused(&self, room: &str, keys: Option<&Keys>, comer: &Comer, refusal: &Refusal) {
+    fn log_refused(
+        &self,
+        room: &str,
+        keys: Option<&Keys>,
+        client: Option<ClientAddress>,
+        token: Option<&Token>,
+        refusal: &Refusal,
+    ) {
         let room = RoomName::from(Arc::<str>::from(room));
-        let Comer { client, token } = comer;
         let address = client.as_ref().map(tracing::field::display);
-        let token = token.as_ref();
         let token = token.and_then(|token| self.invitations.signed_id(keys, token));
         let code = refusal.code;
         info!(%room, code, address, token, "join refused: {}", refusal.message);
@@ -131,21 +138,6 @@ impl Shared {
                 warn!(%room, "join refused: a hook did not decide in time");
                 Err(Refusal::undecided())
             }
-        }
-    }
-}
-
-/// The facts that the log has of somebody who is refused.
-struct Comer {
-    client: Option<ClientAddress>,
-    token: Option<Token>,
-}
-
-impl Comer {
-    fn of(entrant: &Entrant) -> Self {
-        Self {
-            client: entrant.client,
-            token: entrant.token.clone(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The stay of a participant, which ends with whoever holds it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -14,8 +14,8 @@ pub(super) struct Stay {
     abandoned: Option<Abandoned>,
 }
 
-/// The stays of a room that nobody holds. Each is in it once at most, and the room takes all of them before it lets others
-/// in: so there are as many as participants.
+/// The stays of a room that nobody holds. A stay is in it once, and the room takes all of them before each batch of
+/// messages: so there are at most as many as participants, and messages of a batch, each of which begins one at most.
 #[derive(Clone, Default)]
 pub(super) struct Abandoned(Arc<List>);
 
@@ -37,7 +37,7 @@ impl Abandoned {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(ParticipantId, u64)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(ParticipantId, u64)>> {
         self.0.stays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,11 +51,12 @@ impl Stay {
         }
     }
 
+    /// The number that tells it apart.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Ends it without a word: the room has been told.
+    /// Ends the stay. The room has been told.
     pub(super) fn end(mut self) {
         self.abandoned = None;
     }

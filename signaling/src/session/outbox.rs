@@ -245,6 +245,7 @@ impl<T: Coalesce> Shared<T> {
         let is_full = is_one_more && beside > kept.most || now > BYTES;
         if is_full || !kept.counts_all() {
             kept.waiting.pop_last();
+            // What was forgotten to make place for it is counted no more.
             kept.counts_all();
             return Err(Undelivered::Full);
         }
@@ -288,7 +289,7 @@ impl<T: Coalesce> Kept<T> {
 
     /// Appends events that wait, `limit` at most, to `events`, and returns their number.
     fn take(&mut self, limit: usize, events: &mut Vec<T>) -> usize {
-        // Those of before are written, and these are not yet.
+        // Events that were taken before are written. Those that follow are not yet.
         self.forget(self.too_many());
         let mut count = 0;
         while count < limit

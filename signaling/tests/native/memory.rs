@@ -66,6 +66,16 @@ async fn attack(url: &str, last: usize) -> Option<Client> {
     }
 }
 
+/// Ada, who has said 50 lines: a welcome to her room has 5 MB.
+async fn long_chat(server: &Process) -> Client {
+    let mut ada = server.join("Ada").await;
+    let text = "x".repeat(100_000);
+    for _ in 0..50 {
+        ada.expect_ok(chat(&text)).await;
+    }
+    ada
+}
+
 /// The binary, for it is its memory that counts.
 async fn start(settings: &str) -> Process {
     let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -172,11 +182,7 @@ async fn an_attack_from_one_address_that_goes_on_keeps_nobody_else_out() {
 async fn who_leaves_most_unread_is_ended_and_the_others_talk_on() {
     let server = start(SMALL).await;
     let admin = server.admin();
-    let mut ada = server.join("Ada").await;
-    let text = "x".repeat(100_000);
-    for _ in 0..50 {
-        ada.expect_ok(chat(&text)).await;
-    }
+    let mut ada = long_chat(&server).await;
     let slow = |socket: &TcpSocket| {
         socket.set_recv_buffer_size(4_096).expect("buffer size");
     };
@@ -208,11 +214,7 @@ async fn answers_that_are_read_too_slowly_are_cut_off_and_the_others_talk_on() {
     for kind in ["events", "poll"] {
         let server = start(SMALL).await;
         let admin = server.admin();
-        let mut ada = server.join("Ada").await;
-        let text = "x".repeat(100_000);
-        for _ in 0..50 {
-            ada.expect_ok(chat(&text)).await;
-        }
+        let _ada = long_chat(&server).await;
         let mut others = Vec::new();
         for last in 10..13 {
             others.push(slow_join(&server.url(), kind, last).await);
@@ -305,11 +307,7 @@ async fn bodies_that_wait_for_their_turn_are_let_go_of() {
 #[tokio::test]
 async fn who_finds_no_memory_for_a_welcome_is_welcomed_when_others_have_let_go() {
     let server = start(SMALL).await;
-    let mut ada = server.join("Ada").await;
-    let text = "x".repeat(100_000);
-    for _ in 0..50 {
-        ada.expect_ok(chat(&text)).await;
-    }
+    let _ada = long_chat(&server).await;
     let mut others = Vec::new();
     // The third is too much, and all there may be until one of them has let go.
     for _ in 0..3 {

@@ -17,8 +17,8 @@ function startClock() {
   }
 }
 
-/** A room that has joined, with Ben in it. */
-export async function joined(options = {}, server = new SessionServer()) {
+/** A room that has joined, with Ben in it. `getStats` is that of its connections. */
+export async function joined({ getStats, ...options } = {}, server = new SessionServer()) {
   startClock();
   server.others ??= [ben];
   const connections = [];
@@ -30,6 +30,7 @@ export async function joined(options = {}, server = new SessionServer()) {
     WebSocket: server.WebSocket,
     connect: (config) => {
       const connection = new FakePeerConnection(config);
+      if (getStats) connection.getStats = getStats;
       connections.push(connection);
       return connection;
     },
