@@ -2,8 +2,7 @@ use tertulia_sfu::{Sfu, SfuConfig};
 
 use super::*;
 use crate::memory::Budget;
-use crate::room::Action;
-use crate::room::Event;
+use crate::room::{Action, Change, Event, Heard};
 
 fn entrant(name: &str) -> Entrant {
     Entrant {
@@ -122,8 +121,17 @@ async fn who_goes_away_while_they_are_let_in_leaves_nobody_behind() {
     let Ok(Entry::Waits(waiting)) = entered else {
         panic!("no wait");
     };
+    let mut told = rooms.events();
     ada.leave(LeaveReason::Left).await;
-    left(&rooms, 1).await;
+    let let_in = async {
+        while let Some(heard) = told.next().await {
+            if matches!(heard, Heard::Event(event) if matches!(event.change, Change::Joined(_))) {
+                break;
+            }
+        }
+    };
+    let let_in = timeout(Duration::from_secs(20), let_in).await;
+    let_in.expect("she is let in");
     drop(waiting);
     left(&rooms, 0).await;
 }
