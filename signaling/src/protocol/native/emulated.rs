@@ -19,8 +19,8 @@ use crate::memory::{Account, Budget, UNCOUNTED};
 
 /// The longest time between two polls: the client is gone then.
 const POLL_GAP: Duration = Duration::from_secs(15);
-/// Messages on their way up that the owner has not looked at. Overflow: backpressure, to the request that brings them, whose
-/// body counts as memory until the last of them has found its place.
+/// Messages on their way up that the owner has not looked at. Overflow: backpressure, to the request that brings them. Its
+/// body counts as memory until the last of them has found its place, and there each counts by itself.
 const UP: usize = 1;
 /// Bytes that may wait to be taken, beside one message. Overflow: backpressure, to the room's events, which wait in their
 /// own queue. A poll takes all of them at once.
@@ -391,7 +391,7 @@ impl Line {
         down.texts.is_empty() || down.is_gone
     }
 
-    /// Brings a message up. False if the socket has ended, as it does for want of memory.
+    /// Brings a message up. False if the socket has ended: if nothing else has, a lack of memory for the message ends it.
     pub(super) async fn bring(&self, text: Utf8Bytes) -> bool {
         let Ok(place) = self.up.reserve().await else {
             return false;
