@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { autojoin, launch, openPage } from "./chromium.mjs";
+import { checkTime, isLong } from "./extent.mjs";
 import { Server } from "./server.mjs";
 
 const ROOM = `call-${process.pid}`;
@@ -10,9 +11,10 @@ const NAMES = ["Ana", "Ben", "Cleo", "Dai"];
 /** Software encoding of several cameras on a busy machine takes its time; nothing here is a benchmark. */
 const PATIENCE = { timeout: 30_000 };
 /**
- * The page's promise to people. A shared machine may be slower than any promise, so CI measures and prints but waits.
+ * The page's promise to people. A shared machine may be slower than any promise, so a usual run measures, prints and waits.
  */
-const SOON = process.env.CI ? PATIENCE : { timeout: 2_000 };
+const SOON_MS = 2_000;
+const SOON = isLong ? { timeout: SOON_MS } : PATIENCE;
 
 let server;
 let browser;
@@ -205,15 +207,8 @@ test("a flood of messages is told to whoever sends it, and one that is too long 
   assert.deepEqual(told, ["data_too_large", "data_rate_limited"]);
 });
 
-test("a late joiner sees everybody within two seconds, and what was written", async () => {
-  // The promise is the call's, not this machine's: when it is busy with something else, look again.
-  let fastest = Infinity;
-  for (let attempt = 0; attempt < 3 && fastest > SOON.timeout; attempt += 1) {
-    await pages.Eve?.context().close();
-    fastest = Math.min(fastest, await joinLate());
-  }
-  console.log(`# four videos ${Math.round(fastest)} ms after joining`);
-  assert.ok(fastest <= SOON.timeout, `${Math.round(fastest)} ms`);
+test("a late joiner sees everybody soon, and what was written", async (t) => {
+  checkTime(t, "four videos after joining", await joinLate(), SOON_MS);
   await pages.Eve.click('[data-control="chat"]');
   await pages.Eve.locator(".chat-text", { hasText: "Hello from Ana" }).waitFor(SOON);
   for (const name of NAMES) await seeing(pages[name], 4);
@@ -268,7 +263,7 @@ test("sound that the browser holds back comes with a click", async () => {
   await page.context().close();
 });
 
-test("somebody who leaves disappears within two seconds", async () => {
+test("somebody who leaves disappears", async () => {
   await pages.Eve.click(".leave");
   await Promise.all(NAMES.map((name) => tile(pages[name], "Eve").waitFor({ state: "detached", ...SOON })));
   await pages.Eve.locator("h1", { hasText: "You left the call" }).waitFor(SOON);
@@ -289,11 +284,11 @@ test("a page that reloads comes back as it was", async () => {
   }
 });
 
-test("a server that stops says so, and the call goes on when it is back", async () => {
+test("a server that stops says so, and the call goes on when it is back", async (t) => {
   if (!server.isOurs) return;
   const { code, ms } = await server.terminate();
   assert.equal(code, 0);
-  assert.ok(ms < 5_000, `ended after ${Math.round(ms)} ms`);
+  checkTime(t, "the server ends", ms, 5_000);
   for (const page of Object.values(pages)) {
     await page.locator(".banner.trouble", { hasText: "shutting down" }).waitFor(PATIENCE);
   }

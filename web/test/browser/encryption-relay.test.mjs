@@ -11,6 +11,7 @@ import { after, before, test } from "node:test";
 
 import { joinBare } from "./bare-client.mjs";
 import { autojoin, launch, openPage } from "./chromium.mjs";
+import { IN_FULL } from "./extent.mjs";
 import { flashAndBeep, rises, run } from "./flashes.mjs";
 import { Recorder } from "./recorder.mjs";
 import { Server } from "./server.mjs";
@@ -20,6 +21,11 @@ const KEY = "AAECAwQFBgcICQoLDA0ODw";
 const PATIENCE = { timeout: 30_000 };
 /** Seconds recorded: five or more pass before the first report on sound, from which on its times are known. */
 const SECONDS = 12;
+/**
+ * Share of looks at most in which what is decoded without the key may be red or a tone of 1 kHz. Noise is decoded of
+ * encrypted frames, and now and then a moment of it has that colour or that pitch.
+ */
+const BY_CHANCE = 0.1;
 
 let server;
 let browser;
@@ -98,7 +104,8 @@ async function watch() {
 }
 
 for (const coding of [{ codec: "VP8" }, { codec: "H264" }, { codec: "VP9" }, { codec: "AV1" }]) {
-  test(`${coding.codec}: who has what the relay has sees no picture and hears no tone`, { timeout: 120_000 }, async (t) => {
+  const isOfAll = coding.codec !== "VP8";
+  test(`${coding.codec}: who has what the relay has sees no picture and hears no tone`, { timeout: 120_000, ...(isOfAll && IN_FULL) }, async (t) => {
     const found = {};
     for (const key of ["", KEY]) {
       const room = `relay-${process.pid}-${coding.codec}-${key ? "secret" : "open"}`;
@@ -121,8 +128,10 @@ for (const coding of [{ codec: "VP8" }, { codec: "H264" }, { codec: "VP9" }, { c
       for (const page of [ana, ben, outsider]) await page.context().close();
     }
     t.diagnostic(JSON.stringify(found));
-    assert.equal(found.encrypted.red, 0, "the picture was seen");
-    assert.equal(found.encrypted.tone, 0, "the tone was heard");
+    const { red, tone, looks } = found.encrypted;
+    assert.ok(red <= looks * BY_CHANCE, `the picture was seen in ${red} of ${looks} looks`);
+    assert.ok(tone <= looks * BY_CHANCE, `the tone was heard in ${tone} of ${looks} looks`);
+    for (const name of ["red", "tone"]) assert.ok(found.open[name] > found.open.looks / 2, `${name} is recognised`);
   });
 }
 

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { autojoin, launch, openPage } from "./chromium.mjs";
+import { IN_FULL } from "./extent.mjs";
 import { until } from "./watching.mjs";
 import { startWithWeakLink } from "./weak-link.mjs";
 
@@ -92,12 +93,12 @@ test("a link of 3 Mbit/s carries both pictures whole", { timeout: 90_000 }, asyn
   await look(t, "3 Mbit/s");
 });
 
-for (const [rate, least] of [
-  ["1M", 2],
-  ["500k", 2],
-  ["300k", 1],
+for (const [rate, least, extent] of [
+  ["1M", 2, IN_FULL],
+  ["500k", 2, {}],
+  ["300k", 1, IN_FULL],
 ]) {
-  test(`a link of ${rate}bit/s carries sound and ${least === 2 ? "both pictures" : "a picture"}, smaller`, { timeout: 60_000 }, async (t) => {
+  test(`a link of ${rate}bit/s carries sound and ${least === 2 ? "both pictures" : "a picture"}, smaller`, { timeout: 60_000, ...extent }, async (t) => {
     server.say(`down rate=${rate} delay=30ms queue=250ms`);
     const { pictures } = await look(t, rate);
     const shown = pictures.filter(({ layer }) => layer !== null);

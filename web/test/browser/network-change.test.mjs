@@ -1,15 +1,17 @@
 /**
  * Calls whose network changes: media is cut alone, the address is another one, Wi-Fi becomes mobile, the laptop sleeps.
- * Each case says within which time messages and media are back; ids, mutes, choices, layout and permissions stay.
+ * Each case tells within which time messages and media are back; ids, mutes, choices, layout and permissions stay.
  *
  * The times that are promised come from these: a connection that is silent is doubted after half a second, and a path
  * after a second and a half (`pulse.js`); Chromium knows of another network up to two seconds later; a picture begins with
- * a keyframe. `TERTULIA_LONG=1` adds longer faults, after which the server has given up the transport or the participant.
+ * a keyframe. `TERTULIA_LONG=1` asserts these times, and adds more changes and longer faults, after which the server has
+ * given up the transport or the participant.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 
 import { launch, SLOW_CAMERA } from "./chromium.mjs";
+import { checkTime, IN_FULL, isLong } from "./extent.mjs";
 import { startWithKeys } from "./keyed-server.mjs";
 import { Laptop } from "./laptop.mjs";
 import { address, runInside } from "./network.mjs";
@@ -84,11 +86,11 @@ if (address === null) {
     assert.equal(transports, 1);
     assert.ok(restarts >= 1);
     assert.ok(call.said(since).includes("resume"));
-    assert.ok(resumed < RESUMED_MS, `messages after ${resumed} ms`);
-    assert.ok(media.ms < MEDIA_MS.changed, `media after ${media.ms} ms: ${media.each}`);
+    checkTime(t, "messages are back", resumed, RESUMED_MS);
+    checkTime(t, "media is back", media.ms, MEDIA_MS.changed);
   }
 
-  const cuts = [[10, 1], ...(process.env.TERTULIA_LONG ? [[40, 2]] : [])];
+  const cuts = [[10, 1], ...(isLong ? [[40, 2]] : [])];
   for (const [seconds, most] of cuts) {
     test(`media that is cut for ${seconds} s, while messages go through, comes back by itself`, async (t) => {
       await inCall("nobody");
@@ -108,7 +110,7 @@ if (address === null) {
       assert.ok(transports <= most);
       assert.ok(restarts >= 1);
       if (most === 1) assert.deepEqual([...new Set(call.said(since))], ["offer"], "nothing but ICE restarts");
-      assert.ok(media.ms < MEDIA_MS.cut, `media after ${media.ms} ms: ${media.each}`);
+      checkTime(t, "media is back", media.ms, MEDIA_MS.cut);
     });
   }
 
@@ -119,7 +121,7 @@ if (address === null) {
     await checkChanged(t, since, Date.now());
   });
 
-  test("a link that goes down and comes up with another address", async (t) => {
+  test("a link that goes down and comes up with another address", IN_FULL, async (t) => {
     await inCall("a moderator");
     const since = await call.begin();
     laptop.takeDown("wifi");
@@ -144,7 +146,7 @@ if (address === null) {
     await checkChanged(t, since, Date.now());
   });
 
-  test("Wi-Fi that goes before mobile is there", async (t) => {
+  test("Wi-Fi that goes before mobile is there", IN_FULL, async (t) => {
     await inCall("herself");
     const since = await call.begin();
     laptop.takeDown("wifi");
@@ -159,7 +161,7 @@ if (address === null) {
   });
 
   /** The server hears nothing for 15 s before somebody is away, and has nobody's consent after 30 s. */
-  const sleeps = [["herself", 20, 1], ...(process.env.TERTULIA_LONG ? [["a moderator", 35, 2]] : [])];
+  const sleeps = [["herself", 20, 1], ...(isLong ? [["a moderator", 35, 2]] : [])];
   for (const [mutedBy, seconds, transports] of sleeps) {
     test(`a laptop that sleeps for ${seconds} s goes on where it was`, async (t) => {
       await inCall(mutedBy);
@@ -178,12 +180,12 @@ if (address === null) {
       const presence = (await call.told("ben", since)).filter(({ name }) => name === "presenceChanged").map(({ detail }) => detail.isConnected);
       assert.deepEqual(presence, [false, true], "the others see her away and back");
       assert.ok(repairs.transports <= transports);
-      assert.ok(resumed < RESUMED_MS, `messages after ${resumed} ms`);
-      assert.ok(media.ms < MEDIA_MS.slept, `media after ${media.ms} ms: ${media.each}`);
+      checkTime(t, "messages are back", resumed, RESUMED_MS);
+      checkTime(t, "media is back", media.ms, MEDIA_MS.slept);
     });
   }
 
-  test("a laptop that sleeps for longer than the server waits joins again as who it was", async (t) => {
+  test("a laptop that sleeps for longer than the server waits joins again as who it was", IN_FULL, async (t) => {
     await inCall("herself", servers.hasty);
     const since = await call.begin();
     laptop.sleep();
@@ -196,6 +198,6 @@ if (address === null) {
     await call.check({ since, isRejoined: true });
     const told = (await call.told("cleo", since)).filter(({ name }) => /^participant/.test(name)).map(({ name }) => name);
     assert.deepEqual(told, ["participantLeft", "participantJoined"]);
-    assert.ok(media.ms < MEDIA_MS.slept, `media after ${media.ms} ms: ${media.each}`);
+    checkTime(t, "media is back", media.ms, MEDIA_MS.slept);
   });
 }

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { autojoin, launch, openPage } from "./chromium.mjs";
+import { IN_FULL } from "./extent.mjs";
 import { until } from "./watching.mjs";
 import { startWithWeakLink } from "./weak-link.mjs";
 
@@ -77,7 +78,7 @@ test("who loses one packet in twenty and is near is sent it again", { timeout: 9
   assert.equal(now.redundant, 0);
 });
 
-test("who loses as much and is far away is sent it twice", { timeout: 120_000 }, async (t) => {
+test("who loses as much and is far away is sent it twice", { timeout: 120_000, ...IN_FULL }, async (t) => {
   server.say(`down loss=${LOST * 100}% delay=200ms`);
   const began = await until("copies", heard(WEAK), ({ redundancy, redundant }) => redundancy === "sent" && redundant > 50, { timeout: 80_000 });
   const { before, now } = await listen(t, began);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
+import { IN_FULL } from "../extent.mjs";
 import { arriving, decodes, enlarge, figuresOf, isAt, sending, until } from "../watching.mjs";
 import { LARGE, MEDIUM, PATIENCE, SMALL, join, leaveAll, newRoom, startServer } from "./browsers.mjs";
 
@@ -83,7 +84,7 @@ describe("Firefox publishes", () => {
     await close();
   });
 
-  test("a picture within --max-viewer-bitrate 400000", { timeout: 90_000 }, async (t) => {
+  test("a picture within --max-viewer-bitrate 400000", { timeout: 90_000, ...IN_FULL }, async (t) => {
     const { cem, close } = await capped(t, "--max-viewer-bitrate", String(MAX_BITRATE));
     const counted = async () => {
       const first = await arriving(cem);
