@@ -31,7 +31,7 @@ pub(crate) struct ReceptionReport {
     pub(crate) fraction_lost: u8,
     /// Packets lost since the beginning; a 24-bit signed number on the wire.
     pub(crate) total_lost: u32,
-    /// Rollover count and sequence number.
+    /// Count of rollovers since the first packet, and sequence number.
     pub(crate) highest: u32,
     /// Interarrival jitter in timestamp ticks.
     pub(crate) jitter: u32,
@@ -88,7 +88,8 @@ impl Reception {
 
     /// The report block for now; none before the first packet.
     pub(crate) fn report(&mut self, now: Instant) -> Option<ReceptionReport> {
-        self.first?;
+        // Numbers begin in any cycle here; the publisher counts from the one in which it began (RFC 3550 appendix A.1).
+        let cycle = self.first? & !0xffff;
         let (expected, received) = (self.expected(), self.received);
         let expected_since = expected.saturating_sub(self.expected_before);
         let lost_since =
@@ -105,7 +106,7 @@ impl Reception {
         Some(ReceptionReport {
             fraction_lost: fraction_lost.min(255) as u8,
             total_lost: self.lost().min(0x7f_ffff) as u32,
-            highest: self.highest as u32,
+            highest: self.highest.wrapping_sub(cycle) as u32,
             jitter: self.jitter as u32,
             last_sr,
             delay,
@@ -128,10 +129,22 @@ mod tests {
         let report = reception.report(now).unwrap();
         assert_eq!(
             (report.fraction_lost, report.total_lost, report.highest),
-            (64, 64, 0x1_00ff)
+            (64, 64, 0xff)
         );
         let report = reception.report(now).unwrap();
         assert_eq!((report.fraction_lost, report.total_lost), (0, 64));
+    }
+
+    #[test]
+    fn rollovers_are_counted_from_the_first_packet() {
+        let mut reception = Reception::default();
+        let now = Instant::now();
+        for sequence in 0x3_fffe..=0x3_ffff {
+            reception.receive(sequence, 0, 90_000, Duration::ZERO);
+        }
+        assert_eq!(reception.report(now).unwrap().highest, 0xffff);
+        reception.receive(0x4_0002, 0, 90_000, Duration::ZERO);
+        assert_eq!(reception.report(now).unwrap().highest, 0x1_0002);
     }
 
     #[test]
