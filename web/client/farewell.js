@@ -16,6 +16,11 @@ const ANSWER_MS = 3_000;
 const MOST = 16;
 
 /**
+ * @import { ConnectionOptions } from "./connection.js"
+ * @import { Identity } from "./identity.js"
+ */
+
+/**
  * @typedef {object} Stay a stay in a room
  * @property {string} url the WebSocket's
  * @property {string} room
@@ -35,9 +40,13 @@ const underWay = new Map();
  * grace. One request resumes the session and leaves, and it goes on when the page is closed. It is tried again for half a
  * minute. The token is in the memory of this page alone.
  *
- * @param {Stay & Unsaid} unsaid
+ * @param {ConnectionOptions} options
+ * @param {Identity} identity
  */
-export function sayFarewell(unsaid) {
+export function sayFarewell(options, { unsaid: session, isResumable }) {
+  if (session === null) return;
+  const { url, room, name, WebSocket: substitute, fetch = substitute ? undefined : globalThis.fetch?.bind(globalThis) } = options;
+  const unsaid = { url, room, name, session, isResumable, ...(fetch && { fetch }) };
   const key = keyOf(unsaid);
   underWay.get(key)?.stop();
   const [oldest] = underWay.values();

@@ -35,8 +35,14 @@ export const GIVE_UP_AFTER_MS = 180_000;
 /** Attempts at a connection, with pauses in between, until one works or more are of no use. */
 export class Attempts {
   #backoff = new Backoff();
+  #deadline = 0;
   /** @type {() => void} */
   #wake = () => {};
+
+  /** Has the whole time again: the server has answered until now. */
+  renew() {
+    this.#deadline = Date.now() + GIVE_UP_AFTER_MS;
+  }
 
   /** Begins with short pauses again. */
   reset() {
@@ -57,16 +63,16 @@ export class Attempts {
    * @returns {Promise<Partial<CallError> | null>} the error that ended them; null if one worked, or no more are wanted
    */
   async run({ isWanted, isReady, attempt, failed }) {
-    const deadline = Date.now() + GIVE_UP_AFTER_MS;
+    this.renew();
     while (isWanted()) {
-      if (!isReady()) await this.#pause(this.#backoff.next());
+      if (!isReady()) await this.wait(this.#backoff.next());
       if (!isWanted()) break;
       try {
         await attempt();
         break;
       } catch (error) {
         failed();
-        if (isWanted() && !(isPassing(error) && Date.now() < deadline)) return /** @type {CallError} */ (error);
+        if (isWanted() && !(isPassing(error) && Date.now() < this.#deadline)) return /** @type {CallError} */ (error);
       }
     }
     return null;
@@ -78,11 +84,15 @@ export class Attempts {
    * @param {number} longest milliseconds
    */
   pause(longest) {
-    return this.#pause(Math.min(this.#backoff.next(), longest));
+    return this.wait(Math.min(this.#backoff.next(), longest));
   }
 
-  /** @param {number} delay */
-  #pause(delay) {
+  /**
+   * Waits, unless somebody hurries.
+   *
+   * @param {number} delay milliseconds
+   */
+  wait(delay) {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, delay);
       this.#wake = () => {

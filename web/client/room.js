@@ -1,7 +1,8 @@
 import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
 import { Encryption } from "./encryption.js";
-import { CallError, isLost, isRefusal, isUnreachable, notConnected } from "./errors.js";
+import { Entering } from "./entering.js";
+import { CallError, isLost, isRefusal, notConnected } from "./errors.js";
 import { Events } from "./events.js";
 import { sayFarewell, takeUnsaid } from "./farewell.js";
 import { Identity } from "./identity.js";
@@ -27,9 +28,6 @@ import { Unwatchables } from "./unwatchable.js";
  * @import { Participant } from "./roster.js"
  * @import { Shown } from "./views.js"
  */
-
-/** Time for which a first `join` whose connection broke is said again. */
-const JOIN_AGAIN_MS = 10_000;
 
 /**
  * A room as one participant sees it. Listen first, then `join()`: the present state is told by the same events as later
@@ -88,6 +86,7 @@ export class Room extends Events {
   /** The reason that it is closed. */
   #ending = { reason: "", message: "" };
   #attempts = new Attempts();
+  #entering;
   /** @type {number | null} the time at which media failed, while none has got through since, over several connections */
   #blockedSince = null;
 
@@ -124,6 +123,7 @@ export class Room extends Events {
     super();
     this.#options = { ...options, batch: true };
     this.#identity = new Identity(this.#options, (token) => this.emit("sessionChanged", token));
+    this.#entering = new Entering(this.#options, this.#attempts);
     this.#receiving = new Receiving(options.autoSubscribe ?? true, {
       roster: this.#roster,
       changed: (change) => this.emit("subscriptionChanged", change),
@@ -190,12 +190,12 @@ export class Room extends Events {
   }
 
   /**
-   * The line of messages to the server. While it is cut, the call goes on.
+   * The line of messages to the server. While it is cut, the call goes on, or the wait for a moderator.
    *
    * @returns {SignalingState}
    */
   get signaling() {
-    const signaling = this.#joined?.signaling;
+    const signaling = (this.#isWaiting ? this.#connection : this.#joined)?.signaling;
     return { isConnected: signaling?.isUp ?? false, transport: signaling?.kind ?? null };
   }
 
@@ -442,20 +442,15 @@ export class Room extends Events {
     this.#line = this.#options.preconnection?.take() ?? null;
     this.#identity.goOn(takeUnsaid(this.#options));
     let isFast = this.#line !== null && !this.#identity.isResumable;
-    for (let deadline = 0; ; isFast = false) {
-      try {
-        return await this.#connect(isFast);
-      } catch (error) {
-        const isAgain = deadline > 0;
-        if (!isAgain) deadline = Date.now() + JOIN_AGAIN_MS;
-        // The server may have let us in, and we have not heard of it; or a connection that was made before has just ended.
-        const isWorthwhile = isLost(error) || (isAgain && isUnreachable(error));
-        if (!isWorthwhile || this.#joined || this.#state === "closed" || Date.now() >= deadline) throw error;
-        this.#disconnect();
-        if (isAgain) await this.#attempts.pause(deadline - Date.now());
-        this.#refuseClosed();
-      }
-    }
+    await this.#entering.run({
+      isWanted: () => this.#state === "joining" && !this.#joined,
+      attempt: () => this.#connect(isFast),
+      failed: () => {
+        isFast = false;
+        this.#disconnect(true);
+      },
+    });
+    this.#refuseClosed();
   }
 
   /** @param {boolean} [isFast] joins and offers at once, before it is known who is there */
@@ -583,7 +578,12 @@ export class Room extends Events {
   }
 
   #tellSignaling() {
-    if (this.#state === "connected") this.emit("signalingChanged", this.signaling);
+    if (this.#state === "connected" || this.#isWaiting) this.emit("signalingChanged", this.signaling);
+  }
+
+  /** Whether we wait for a moderator for the first time. */
+  get #isWaiting() {
+    return this.#state === "joining" && this.isAwaitingAdmission;
   }
 
   /** @param {ServerMessage} message */
@@ -601,8 +601,7 @@ export class Room extends Events {
       case "unwatchable":
         return this.#unwatchable.apply(message);
       case "wait":
-        this.isAwaitingAdmission = true;
-        return this.emit("admissionAwaited", undefined);
+        return this.#awaitAdmission();
       case "permissions":
         this.permissions = Object.freeze({ ...message.permissions });
         return this.emit("permissionsChanged", this.permissions);
@@ -646,6 +645,13 @@ export class Room extends Events {
     if (!isSame) this.emit("audienceChanged", audience);
   }
 
+  #awaitAdmission() {
+    this.isAwaitingAdmission = true;
+    this.#entering.wait();
+    this.emit("admissionAwaited", undefined);
+    this.#tellSignaling();
+  }
+
   /** @param {Speakers} speakers */
   #setSpeakers(speakers) {
     this.speakers = speakers;
@@ -679,7 +685,10 @@ export class Room extends Events {
       isWanted: () => this.#state === "reconnecting",
       isReady: () => this.#line !== null,
       attempt: () => this.#connect(),
-      failed: () => this.#disconnect(),
+      failed: () => {
+        if (this.isAwaitingAdmission) this.#attempts.renew();
+        this.#disconnect();
+      },
     });
     if (error) this.#close(error.code ?? "connection_lost", error.message ?? message);
   }
@@ -694,7 +703,7 @@ export class Room extends Events {
     // The state is set before any listener hears that its wish has failed.
     this.#state = "closed";
     // Without a goodbye the server would keep our place for a while.
-    if (!this.#connection?.leave()) this.#sayFarewell();
+    if (!this.#connection?.leave()) sayFarewell(this.#options, this.#identity);
     this.#disconnect();
     this.#line?.close();
     this.#roster.close();
@@ -705,20 +714,16 @@ export class Room extends Events {
     this.#attempts.hurry();
   }
 
-  #sayFarewell() {
-    const { url, room, name, WebSocket: substitute, fetch = substitute ? undefined : globalThis.fetch?.bind(globalThis) } = this.#options;
-    const { unsaid: session, isResumable } = this.#identity;
-    if (session) sayFarewell({ url, room, name, session, isResumable, ...(fetch && { fetch }) });
-  }
-
-  #disconnect() {
+  /** @param {boolean} [isWaiting] we go on to wait for a moderator, if we did */
+  #disconnect(isWaiting = false) {
     this.#receiving.end();
     this.#identity.left();
     const connection = this.#connection;
     this.#connection = null;
     this.#joined = null;
-    this.isAwaitingAdmission = false;
+    this.isAwaitingAdmission &&= isWaiting;
     this.#line = connection?.release() ?? null;
+    if (this.#isWaiting) this.#tellSignaling();
     this.emit("mediaStateChanged", this.mediaState);
   }
 
