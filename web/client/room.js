@@ -6,13 +6,14 @@ import { CallError, isLost, isRefusal, notConnected } from "./errors.js";
 import { Events } from "./events.js";
 import { sayFarewell, takeUnsaid } from "./farewell.js";
 import { Identity } from "./identity.js";
-import { Moderation, mutedTrack } from "./moderation.js";
+import { Moderation } from "./moderation.js";
 import { ALL_PERMISSIONS, mayNotPublish, mayPublish } from "./permissions.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
 import { Readability } from "./readability.js";
 import { Receiving } from "./receiving.js";
 import { Attempts, GIVE_UP_AFTER_MS } from "./reconnect.js";
+import { Restart } from "./restart.js";
 import { Roster } from "./roster.js";
 import { Unwatchables } from "./unwatchable.js";
 
@@ -57,6 +58,7 @@ export class Room extends Events {
       this.#readability.refuseUnreadable(/** @type {any} */ (payload).participant);
     }
     this.emit(name, /** @type {any} */ (payload));
+    this.moderation.look();
     if (name === "participantLeft") this.#readability.forget(/** @type {any} */ (payload).participant.id);
     else this.#readability.judge(/** @type {any} */ (payload).participant ?? payload);
   }, (trackId) => this.#readability.playableReceiver(trackId));
@@ -75,12 +77,7 @@ export class Room extends Events {
   #joined = null;
   /** @type {Line | null} a line without a stay in the room, for the next one */
   #line = null;
-  /** Whether the others come back one by one, since the server was started again. */
-  #isRestart = false;
-  /** Milliseconds for which the server keeps our place without a connection. */
-  #graceMs = 0;
-  /** The time at which the latest connection was lost. */
-  #lostAt = 0;
+  #restart = new Restart();
   /** @type {RoomState} */
   #state = "new";
   /** The reason that it is closed. */
@@ -98,6 +95,7 @@ export class Room extends Events {
       this.#refuseClosed();
       await this.#keep(tell());
     },
+    this,
   );
   /** Whether a moderator has to let us in, and has not decided. */
   isAwaitingAdmission = false;
@@ -468,17 +466,21 @@ export class Room extends Events {
     this.isAwaitingAdmission = false;
     this.limits = welcome.limits;
     if (!welcome.session && !connection.graceMs) this.#identity.session = null;
-    this.#graceMs = connection.graceMs;
     this.#admitted(welcome, joinedAs, connection.isResumed);
     for (const message of welcome.chat) this.#chat.add(message, this.participantId);
     const others = this.#identity.others(welcome.participants);
     this.#receiving.remember(others);
     const isAudience = welcome.audience !== undefined;
+    const { graceMs, isResumed, signaling } = connection;
+    // A server that was started again has none of the tracks of before.
+    const isRestart = this.#restart.isLikely && !others.some(({ tracks }) => tracks.some(({ id }) => this.#roster.find(id)));
+    const known = new Set(this.participants.keys());
+    const rejoin = { isRestart, isCertain: this.#restart.isCertain, isResumed, wasAudience: this.audience !== null, known, graceMs };
     // Of the audience nobody knows who is missing, and who is not on stage.
-    this.#roster.replace(others, this.#isRestart && !isAudience ? connection.graceMs : 0, isAudience ? "audience" : "disconnected");
+    this.#roster.replace(others, isRestart && !isAudience ? graceMs : 0, isAudience ? "audience" : "disconnected");
     this.#setAudience(welcome.audience ?? null);
-    this.#isRestart = false;
-    this.moderation.begin(welcome, connection.signaling, connection.isResumed).catch((error) => !isLost(error) && this.#report(error));
+    this.#restart.begin(graceMs);
+    this.moderation.begin(welcome, signaling, rejoin).catch((error) => !isLost(error) && this.#report(error));
     this.#catchUp(joinedAs, connection);
     await (isFast ? connection.offered() : connection.offer(this.#receiving.choices.count(others)));
     this.#refuseLost(connection);
@@ -560,11 +562,10 @@ export class Room extends Events {
     connection.on("forgotten", (code) => {
       if (code === "session_used") return this.#identity.taken();
       this.#identity.sessionEnded();
-      // It cannot have ended by itself so soon.
-      this.#isRestart ||= code === "no_such_session" && Date.now() - this.#lostAt < this.#graceMs;
+      this.#restart.forgotten(code);
     });
     connection.on("lost", (loss) => {
-      this.#isRestart ||= loss.isRestart;
+      this.#restart.lost(loss);
       if (loss.isTaken) this.#identity.taken();
       else if (loss.isSessionOver) this.#identity.sessionEnded();
       if (this.#state !== "connected") return;
@@ -604,25 +605,14 @@ export class Room extends Events {
         return this.#awaitAdmission();
       case "permissions":
         this.permissions = Object.freeze({ ...message.permissions });
-        return this.emit("permissionsChanged", this.permissions);
+        this.emit("permissionsChanged", this.permissions);
+        return this.moderation.look();
       case "speakers":
         return this.#setSpeakers({ recent: message.recent, speaking: message.speaking });
       default:
-        this.#obey(message);
         this.moderation.apply(message, this.participantId);
         return this.#identity.isOfFormer(message) ? undefined : this.#roster.apply(message);
     }
-  }
-
-  /**
-   * Mutes what a moderator has muted: the media is silenced before anybody is told.
-   *
-   * @param {ServerMessage} message
-   */
-  #obey(message) {
-    const trackId = mutedTrack(message, this.participantId);
-    const publication = trackId && [...this.#publications].find((each) => each.trackId === trackId);
-    if (publication) this.setMuted(publication, true).catch((error) => this.#report(error));
   }
 
   /**
@@ -635,7 +625,7 @@ export class Room extends Events {
     const wish = this.#options.audience;
     if (wish !== "large" || this.participantId === null) return wish;
     if (this.audience) return "always";
-    return this.#isRestart ? undefined : wish;
+    return this.#restart.isLikely ? undefined : wish;
   }
 
   /** @param {PeopleCounts | null} audience */
@@ -675,7 +665,7 @@ export class Room extends Events {
 
   /** @param {Loss} loss */
   async #reconnect({ reason, message }) {
-    this.#lostAt = Date.now();
+    this.#restart.cut();
     this.#disconnect();
     this.#enter("reconnecting", reason, message);
     this.#receiving.clear();
@@ -707,6 +697,7 @@ export class Room extends Events {
     this.#disconnect();
     this.#line?.close();
     this.#roster.close();
+    this.moderation.close();
     this.#identity.end();
     this.#chat.end(new CallError(reason, message || "The call is over."));
     this.#encryption?.close();
@@ -718,6 +709,7 @@ export class Room extends Events {
   #disconnect(isWaiting = false) {
     this.#receiving.end();
     this.#identity.left();
+    this.moderation.left();
     const connection = this.#connection;
     this.#connection = null;
     this.#joined = null;

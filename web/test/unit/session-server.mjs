@@ -195,7 +195,7 @@ export class SessionServer {
 
   #welcome(session, { id, room = "standup" }, resumable) {
     return {
-      type: "welcome", id, version: 1, room, participant: session.participant, ...session.known, ...(this.hands && { hands: this.hands }), participants: this.others ?? [], chat: this.chat ?? [],
+      type: "welcome", id, version: 1, room, participant: session.participant, ...session.known, ...(this.hands && { hands: this.hands }), ...(this.rules && { rules: this.rules }), ...(this.permissions && { permissions: this.permissions }), ...(this.audience && { audience: this.audience }), participants: this.others ?? [], chat: this.chat ?? [],
       ice_servers: [], limits: { message_bytes: 65536, chat_chars: 2000 }, server: { name: "tertulia", version: "0" },
       ...(!this.isOld && { data: { protocol: "tertulia.sender", message_bytes: 16_384, messages_per_second: 100 } }),
       ...(this.iceServers && { ice_servers: this.iceServers }),
