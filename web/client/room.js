@@ -692,8 +692,10 @@ export class Room extends Events {
     this.#ending = { reason, message };
     // The state is set before any listener hears that its wish has failed.
     this.#state = "closed";
-    // Without a goodbye the server would keep our place for a while.
+    // Without a goodbye the server would keep our place for a while. Nobody may have noticed yet that the connection is dead.
+    const heard = this.#connection?.signaling.heard;
     if (!this.#connection?.leave()) sayFarewell(this.#options, this.#identity);
+    else if (this.#identity.isResumable) sayFarewell(this.#options, this.#identity, heard);
     this.#disconnect();
     this.#line?.close();
     this.#roster.close();

@@ -44,8 +44,10 @@ function socketClass(server) {
     close() {
       if (this.readyState > 1) return;
       this.readyState = 3;
-      if (!this.isDead.up) server.network(() => server.detach(this), this, "up");
-      this.dispatchEvent(Object.assign(new Event("close"), { code: 1005 }));
+      // A browser waits for the other end to close as well, for many seconds.
+      if (this.isDead.up || this.isDead.down) return;
+      server.network(() => server.detach(this), this, "up");
+      this.dispatchEvent(Object.assign(new Event("close"), { code: 1005, wasClean: true }));
     }
 
     /** Both ends hear that it is gone; what was under way is lost. */
