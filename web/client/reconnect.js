@@ -1,3 +1,5 @@
+import { isLost } from "./errors.js";
+
 /** @import { CallError } from "./errors.js" */
 
 const FIRST_DELAY_MS = 400;
@@ -60,10 +62,13 @@ export class Attempts {
    * @param {() => boolean} how.isReady whether it needs no pause before it
    * @param {() => Promise<void>} how.attempt
    * @param {() => void} how.failed called after each attempt that failed
-   * @returns {Promise<Partial<CallError> | null>} the error that ended them; null if one worked, or no more are wanted
+   * @returns {Promise<Partial<CallError> | null>} the error that ended them; null if one worked, or no more are wanted. A
+   *   server that has refused us for long enough may end the last connection without a word: then it is the refusal
    */
   async run({ isWanted, isReady, attempt, failed }) {
     this.renew();
+    /** @type {CallError | null} */
+    let refusal = null;
     while (isWanted()) {
       if (!isReady()) await this.wait(this.#backoff.next());
       if (!isWanted()) break;
@@ -72,7 +77,8 @@ export class Attempts {
         break;
       } catch (error) {
         failed();
-        if (isWanted() && !(isPassing(error) && Date.now() < this.#deadline)) return /** @type {CallError} */ (error);
+        if (!isLost(error)) refusal = /** @type {CallError} */ (error);
+        if (isWanted() && !(isPassing(error) && Date.now() < this.#deadline)) return refusal ?? /** @type {CallError} */ (error);
       }
     }
     return null;

@@ -2,7 +2,7 @@ import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
 import { Encryption } from "./encryption.js";
 import { Entering } from "./entering.js";
-import { CallError, isLost, isRefusal, notConnected } from "./errors.js";
+import { CallError, isLost, isRefusal, isUnreachable, notConnected } from "./errors.js";
 import { Events } from "./events.js";
 import { sayFarewell, takeUnsaid } from "./farewell.js";
 import { Identity } from "./identity.js";
@@ -680,7 +680,11 @@ export class Room extends Events {
         this.#disconnect();
       },
     });
-    if (error) this.#close(error.code ?? "connection_lost", error.message ?? message);
+    if (!error) return;
+    // It has said that it goes: that it cannot be reached is no news.
+    const isAway = reason === "server_shutdown" && (isUnreachable(error) || isLost(error));
+    const { code = "connection_lost", message: why = message } = isAway ? { code: reason } : error;
+    this.#close(code, why);
   }
 
   /**
