@@ -12,8 +12,15 @@ const TRY_MS = 30_000;
 const REQUEST_MS = 5_000;
 /** Time for which the server may wait to have something to say. */
 const ANSWER_MS = 3_000;
+/** Time for a goodbye by a connection that looks alive to be confirmed: longer than most round trips. */
+const HEARD_MS = 2_000;
 /** Goodbyes under way in one page. A page leaves one call, or a few; beyond this the oldest is given up. */
 const MOST = 16;
+
+/**
+ * @import { ConnectionOptions } from "./connection.js"
+ * @import { Identity } from "./identity.js"
+ */
 
 /**
  * @typedef {object} Stay a stay in a room
@@ -35,14 +42,20 @@ const underWay = new Map();
  * grace. One request resumes the session and leaves, and it goes on when the page is closed. It is tried again for half a
  * minute. The token is in the memory of this page alone.
  *
- * @param {Stay & Unsaid} unsaid
+ * @param {ConnectionOptions} options
+ * @param {Identity} identity
+ * @param {Promise<boolean>} [heard] whether the server has heard a goodbye by its connection
  */
-export function sayFarewell(unsaid) {
+export function sayFarewell(options, { unsaid: session, isResumable }, heard) {
+  if (session === null) return;
+  const { url, room, name, WebSocket: substitute, fetch = substitute ? undefined : globalThis.fetch?.bind(globalThis) } = options;
+  const unsaid = { url, room, name, session, isResumable, ...(fetch && { fetch }) };
   const key = keyOf(unsaid);
   underWay.get(key)?.stop();
   const [oldest] = underWay.values();
   if (underWay.size >= MOST) oldest.stop();
   underWay.set(key, new Farewell(unsaid, () => underWay.delete(key)));
+  void underWay.get(key)?.begin(heard);
 }
 
 /**
@@ -81,7 +94,13 @@ class Farewell {
     this.#unsaid = unsaid;
     this.#ended = ended;
     this.#stopWaking = onWake(() => this.#wake());
-    if (unsaid.isResumable && unsaid.fetch) void this.#run(unsaid.fetch);
+  }
+
+  /** @param {Promise<boolean>} [heard] */
+  async begin(heard) {
+    if (heard && (await Promise.race([heard, unheard()]))) return this.stop();
+    const { isResumable, fetch } = this.#unsaid;
+    if (isResumable && fetch) await this.#run(fetch);
   }
 
   get session() {
@@ -145,4 +164,9 @@ class Farewell {
       };
     });
   }
+}
+
+/** @returns {Promise<false>} */
+function unheard() {
+  return new Promise((resolve) => setTimeout(() => resolve(false), HEARD_MS));
 }

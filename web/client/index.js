@@ -23,12 +23,12 @@ export {
   readRoom,
   typedRoom,
 } from "./names.js";
-export { OPEN_RULES } from "./moderation.js";
 export { ALL_PERMISSIONS, mayNotPublish } from "./permissions.js";
 export { Preconnection } from "./preconnection.js";
 export { Publication } from "./publication.js";
 export { isPassing } from "./reconnect.js";
 export { Room } from "./room.js";
+export { OPEN_RULES } from "./rules.js";
 export { summarize } from "./stats.js";
 
 /**
@@ -40,7 +40,6 @@ export { summarize } from "./stats.js";
  * @typedef {import("./media.js").CaptureWish} CaptureWish
  * @typedef {import("./media.js").DeviceKind} DeviceKind
  * @typedef {import("./moderation.js").Moderation} Moderation
- * @typedef {import("./moderation.js").Rules} Rules
  * @typedef {import("./names.js").NameFault} NameFault
  * @typedef {import("./permissions.js").Permissions} Permissions
  * @typedef {import("./protocol.js").ChatMessage} ChatMessage
@@ -66,6 +65,7 @@ export { summarize } from "./stats.js";
  * @typedef {import("./room-events.js").Speakers} Speakers
  * @typedef {import("./room-events.js").StateChange} StateChange
  * @typedef {import("./roster.js").Participant} Participant
+ * @typedef {import("./rules.js").Rules} Rules
  * @typedef {import("./stats.js").StreamStats} StreamStats
  * @typedef {import("./views.js").Shown} Shown
  */

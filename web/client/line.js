@@ -105,6 +105,11 @@ export class Line extends Events {
     return this.isUp && !this.#liveness.isChecking;
   }
 
+  /** @returns {Promise<boolean>} whether all that is said until `close` reaches the server; false also if that is doubtful by now */
+  get heard() {
+    return this.isProven && this.#socket ? this.#socket.heard : Promise.resolve(false);
+  }
+
   get isOver() {
     return this.#isOver;
   }

@@ -1,20 +1,20 @@
 import { Hand } from "./hand.js";
 import { say } from "./protocol.js";
+import { Restoring } from "./restoring.js";
+import { OPEN_RULES } from "./rules.js";
 
 /**
  * @import { ServerMessage, ServerMessages } from "./protocol.js"
+ * @import { Publication } from "./publication.js"
+ * @import { Restored, Return } from "./restoring.js"
  * @import { RoomEvents } from "./room-events.js"
+ * @import { Rules } from "./rules.js"
  * @import { Signaling } from "./signaling.js"
  */
 
-/** @typedef {NonNullable<ServerMessages["welcome"]["rules"]>} Rules the rules of a room that moderators set */
-
 /**
- * The rules of a new room, and of an older server's.
- *
- * @type {Readonly<Rules>}
+ * @typedef {Restored & { publications: ReadonlySet<Publication>, setMuted(publication: Publication, muted: boolean): Promise<void> }} ModeratedRoom
  */
-export const OPEN_RULES = Object.freeze({ locked: false, waitingRoom: false, chat: true });
 
 /**
  * The rules of a room, raised hands, people who wait, and the actions of moderators. An action is rejected with
@@ -25,7 +25,9 @@ export class Moderation {
   #emit;
   #connected;
   #wish;
+  #room;
   #hand = new Hand();
+  #restoring;
   /** @type {Map<string, string>} */
   #waiting = new Map();
 
@@ -39,11 +41,14 @@ export class Moderation {
    * @param {() => Signaling} connected throws a `CallError` without a connection
    * @param {(tell: () => Promise<void>) => Promise<unknown>} wish hides the loss of a connection from a wish that the next one
    *   carries out; rejected when the room is closed
+   * @param {ModeratedRoom} room
    */
-  constructor(emit, connected, wish) {
+  constructor(emit, connected, wish, room) {
     this.#emit = emit;
     this.#connected = connected;
     this.#wish = wish;
+    this.#room = room;
+    this.#restoring = new Restoring(room, (error) => this.#report(error));
   }
 
   /** @returns {ReadonlyMap<string, string>} the names of those who wait to be let in, by id; only moderators are told */
@@ -57,20 +62,38 @@ export class Moderation {
   }
 
   /**
-   * Takes over what a `welcome` tells. A hand that was raised before a connection was lost is raised again.
+   * Takes over what a `welcome` tells. A hand that was raised before a connection was lost is raised again, and rules that
+   * the server has forgotten are set again.
    *
    * @param {ServerMessages["welcome"]} welcome
    * @param {Signaling} signaling
-   * @param {boolean} isResumed whether we have been in the room all the time
+   * @param {Omit<Return, "before">} how
    * @returns {Promise<unknown>} rejected if the hand could not be raised
    */
-  begin({ participant, rules = OPEN_RULES, hands = [] }, signaling, isResumed) {
+  begin({ participant, rules = OPEN_RULES, hands = [] }, signaling, how) {
+    const before = this.rules;
     this.hands = hands;
     this.#waiting.clear();
     this.#emit("waitingChanged", this.#waiting);
     this.#setRules(rules, null);
     this.#emit("handsChanged", { participantId: null, raised: false, by: null });
-    return this.#hand.begin(signaling, { isUp: hands.includes(participant), isResumed });
+    this.#restoring.begin(rules, signaling, { ...how, before });
+    return this.#hand.begin(signaling, { isUp: hands.includes(participant), isResumed: how.isResumed });
+  }
+
+  /** Somebody has come or gone, or our rights have changed. */
+  look() {
+    this.#restoring.look();
+  }
+
+  /** The stay in the room is over. */
+  left() {
+    this.#restoring.left();
+  }
+
+  /** The room is closed. */
+  close() {
+    this.#restoring.end();
   }
 
   /**
@@ -80,6 +103,7 @@ export class Moderation {
   apply(message, ownId) {
     switch (message.type) {
       case "rules":
+        this.#restoring.changed(message.rules, this.rules);
         return this.#setRules(message.rules, message.by ?? null);
       case "hand":
         if (message.participant === ownId && message.by) this.#hand.lowered();
@@ -88,11 +112,11 @@ export class Moderation {
         return this.hands.includes(message.participant) ? this.#setHand(message.participant, false, null) : undefined;
       case "moderated": {
         const { action, by, participant, track = null } = message;
+        if (action === "mute" && participant === ownId) this.#silence(track);
         return this.#emit("moderated", { action, by, participantId: participant, trackId: track });
       }
       case "waiting":
-        for (const { id, name } of message.waiting) this.#waiting.set(id, name);
-        return this.#emit("waitingChanged", this.#waiting);
+        return this.#addWaiting(message.waiting);
       case "waiting_left":
         this.#waiting.delete(message.participant);
         return this.#emit("waitingChanged", this.#waiting);
@@ -199,6 +223,28 @@ export class Moderation {
     await this.#connected().request(say.revoke(id));
   }
 
+  /** @param {{ id: string, name: string }[]} people */
+  #addWaiting(people) {
+    const others = people.filter((person) => !this.#restoring.admit(person.id, () => this.#addWaiting([person])));
+    for (const { id, name } of others) this.#waiting.set(id, name);
+    this.#emit("waitingChanged", this.#waiting);
+  }
+
+  /**
+   * Mutes what a moderator has muted: the media is silenced before anybody is told.
+   *
+   * @param {string | null} trackId
+   */
+  #silence(trackId) {
+    const publication = trackId && [...this.#room.publications].find((each) => each.trackId === trackId);
+    if (publication) this.#room.setMuted(publication, true).catch((error) => this.#report(error));
+  }
+
+  /** @param {unknown} error that the call survives */
+  #report(error) {
+    this.#emit("errorOccurred", /** @type {Error} */ (error));
+  }
+
   /** @param {import("./protocol.js").ModerateWish} wish */
   async #act(wish) {
     await this.#connected().request(say.moderate(wish));
@@ -223,14 +269,4 @@ export class Moderation {
     this.hands = raised ? [...others, participantId] : others;
     this.#emit("handsChanged", { participantId, raised, by });
   }
-}
-
-/**
- * @param {ServerMessage} message
- * @param {string | null} ownId
- * @returns {string | null} the track of ours that a moderator has muted by it
- */
-export function mutedTrack(message, ownId) {
-  const isMute = message.type === "moderated" && message.action === "mute" && message.participant === ownId;
-  return isMute ? (message.track ?? null) : null;
 }

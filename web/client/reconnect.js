@@ -1,3 +1,5 @@
+import { isLost } from "./errors.js";
+
 /** @import { CallError } from "./errors.js" */
 
 const FIRST_DELAY_MS = 400;
@@ -35,8 +37,14 @@ export const GIVE_UP_AFTER_MS = 180_000;
 /** Attempts at a connection, with pauses in between, until one works or more are of no use. */
 export class Attempts {
   #backoff = new Backoff();
+  #deadline = 0;
   /** @type {() => void} */
   #wake = () => {};
+
+  /** Has the whole time again: the server has answered until now. */
+  renew() {
+    this.#deadline = Date.now() + GIVE_UP_AFTER_MS;
+  }
 
   /** Begins with short pauses again. */
   reset() {
@@ -54,19 +62,23 @@ export class Attempts {
    * @param {() => boolean} how.isReady whether it needs no pause before it
    * @param {() => Promise<void>} how.attempt
    * @param {() => void} how.failed called after each attempt that failed
-   * @returns {Promise<Partial<CallError> | null>} the error that ended them; null if one worked, or no more are wanted
+   * @returns {Promise<Partial<CallError> | null>} the error that ended them; null if one worked, or no more are wanted. A
+   *   server that has refused us for long enough may end the last connection without a word: then it is the refusal
    */
   async run({ isWanted, isReady, attempt, failed }) {
-    const deadline = Date.now() + GIVE_UP_AFTER_MS;
+    this.renew();
+    /** @type {CallError | null} */
+    let refusal = null;
     while (isWanted()) {
-      if (!isReady()) await this.#pause(this.#backoff.next());
+      if (!isReady()) await this.wait(this.#backoff.next());
       if (!isWanted()) break;
       try {
         await attempt();
         break;
       } catch (error) {
         failed();
-        if (isWanted() && !(isPassing(error) && Date.now() < deadline)) return /** @type {CallError} */ (error);
+        if (!isLost(error)) refusal = /** @type {CallError} */ (error);
+        if (isWanted() && !(isPassing(error) && Date.now() < this.#deadline)) return refusal ?? /** @type {CallError} */ (error);
       }
     }
     return null;
@@ -78,11 +90,15 @@ export class Attempts {
    * @param {number} longest milliseconds
    */
   pause(longest) {
-    return this.#pause(Math.min(this.#backoff.next(), longest));
+    return this.wait(Math.min(this.#backoff.next(), longest));
   }
 
-  /** @param {number} delay */
-  #pause(delay) {
+  /**
+   * Waits, unless somebody hurries.
+   *
+   * @param {number} delay milliseconds
+   */
+  wait(delay) {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, delay);
       this.#wake = () => {

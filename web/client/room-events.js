@@ -3,7 +3,7 @@
  *
  * @import { DataReceived } from "./data.js"
  * @import { EncryptionState } from "./encryption.js"
- * @import { Rules } from "./moderation.js"
+ * @import { Rules } from "./rules.js"
  * @import { Permissions } from "./permissions.js"
  * @import { ChatMessage, PeopleCounts, SubscriptionState, Unwatchable } from "./protocol.js"
  * @import { Participant, RosterEvents } from "./roster.js"

@@ -1,17 +1,19 @@
 import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
 import { Encryption } from "./encryption.js";
+import { Entering } from "./entering.js";
 import { CallError, isLost, isRefusal, isUnreachable, notConnected } from "./errors.js";
 import { Events } from "./events.js";
 import { sayFarewell, takeUnsaid } from "./farewell.js";
 import { Identity } from "./identity.js";
-import { Moderation, mutedTrack } from "./moderation.js";
+import { Moderation } from "./moderation.js";
 import { ALL_PERMISSIONS, mayNotPublish, mayPublish } from "./permissions.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
 import { Readability } from "./readability.js";
 import { Receiving } from "./receiving.js";
 import { Attempts, GIVE_UP_AFTER_MS } from "./reconnect.js";
+import { Restart } from "./restart.js";
 import { Roster } from "./roster.js";
 import { Unwatchables } from "./unwatchable.js";
 
@@ -27,9 +29,6 @@ import { Unwatchables } from "./unwatchable.js";
  * @import { Participant } from "./roster.js"
  * @import { Shown } from "./views.js"
  */
-
-/** Time for which a first `join` whose connection broke is said again. */
-const JOIN_AGAIN_MS = 10_000;
 
 /**
  * A room as one participant sees it. Listen first, then `join()`: the present state is told by the same events as later
@@ -59,6 +58,7 @@ export class Room extends Events {
       this.#readability.refuseUnreadable(/** @type {any} */ (payload).participant);
     }
     this.emit(name, /** @type {any} */ (payload));
+    this.moderation.look();
     if (name === "participantLeft") this.#readability.forget(/** @type {any} */ (payload).participant.id);
     else this.#readability.judge(/** @type {any} */ (payload).participant ?? payload);
   }, (trackId) => this.#readability.playableReceiver(trackId));
@@ -77,17 +77,13 @@ export class Room extends Events {
   #joined = null;
   /** @type {Line | null} a line without a stay in the room, for the next one */
   #line = null;
-  /** Whether the others come back one by one, since the server was started again. */
-  #isRestart = false;
-  /** Milliseconds for which the server keeps our place without a connection. */
-  #graceMs = 0;
-  /** The time at which the latest connection was lost. */
-  #lostAt = 0;
+  #restart = new Restart();
   /** @type {RoomState} */
   #state = "new";
   /** The reason that it is closed. */
   #ending = { reason: "", message: "" };
   #attempts = new Attempts();
+  #entering;
   /** @type {number | null} the time at which media failed, while none has got through since, over several connections */
   #blockedSince = null;
 
@@ -99,6 +95,7 @@ export class Room extends Events {
       this.#refuseClosed();
       await this.#keep(tell());
     },
+    this,
   );
   /** Whether a moderator has to let us in, and has not decided. */
   isAwaitingAdmission = false;
@@ -124,6 +121,7 @@ export class Room extends Events {
     super();
     this.#options = { ...options, batch: true };
     this.#identity = new Identity(this.#options, (token) => this.emit("sessionChanged", token));
+    this.#entering = new Entering(this.#options, this.#attempts);
     this.#receiving = new Receiving(options.autoSubscribe ?? true, {
       roster: this.#roster,
       changed: (change) => this.emit("subscriptionChanged", change),
@@ -190,12 +188,12 @@ export class Room extends Events {
   }
 
   /**
-   * The line of messages to the server. While it is cut, the call goes on.
+   * The line of messages to the server. While it is cut, the call goes on, or the wait for a moderator.
    *
    * @returns {SignalingState}
    */
   get signaling() {
-    const signaling = this.#joined?.signaling;
+    const signaling = (this.#isWaiting ? this.#connection : this.#joined)?.signaling;
     return { isConnected: signaling?.isUp ?? false, transport: signaling?.kind ?? null };
   }
 
@@ -442,20 +440,15 @@ export class Room extends Events {
     this.#line = this.#options.preconnection?.take() ?? null;
     this.#identity.goOn(takeUnsaid(this.#options));
     let isFast = this.#line !== null && !this.#identity.isResumable;
-    for (let deadline = 0; ; isFast = false) {
-      try {
-        return await this.#connect(isFast);
-      } catch (error) {
-        const isAgain = deadline > 0;
-        if (!isAgain) deadline = Date.now() + JOIN_AGAIN_MS;
-        // The server may have let us in, and we have not heard of it; or a connection that was made before has just ended.
-        const isWorthwhile = isLost(error) || (isAgain && isUnreachable(error));
-        if (!isWorthwhile || this.#joined || this.#state === "closed" || Date.now() >= deadline) throw error;
-        this.#disconnect();
-        if (isAgain) await this.#attempts.pause(deadline - Date.now());
-        this.#refuseClosed();
-      }
-    }
+    await this.#entering.run({
+      isWanted: () => this.#state === "joining" && !this.#joined,
+      attempt: () => this.#connect(isFast),
+      failed: () => {
+        isFast = false;
+        this.#disconnect(true);
+      },
+    });
+    this.#refuseClosed();
   }
 
   /** @param {boolean} [isFast] joins and offers at once, before it is known who is there */
@@ -473,17 +466,21 @@ export class Room extends Events {
     this.isAwaitingAdmission = false;
     this.limits = welcome.limits;
     if (!welcome.session && !connection.graceMs) this.#identity.session = null;
-    this.#graceMs = connection.graceMs;
     this.#admitted(welcome, joinedAs, connection.isResumed);
     for (const message of welcome.chat) this.#chat.add(message, this.participantId);
     const others = this.#identity.others(welcome.participants);
     this.#receiving.remember(others);
     const isAudience = welcome.audience !== undefined;
+    const { graceMs, isResumed, signaling } = connection;
+    // A server that was started again has none of the tracks of before.
+    const isRestart = this.#restart.isLikely && !others.some(({ tracks }) => tracks.some(({ id }) => this.#roster.find(id)));
+    const known = new Set(this.participants.keys());
+    const rejoin = { isRestart, isCertain: this.#restart.isCertain, isResumed, wasAudience: this.audience !== null, known, graceMs };
     // Of the audience nobody knows who is missing, and who is not on stage.
-    this.#roster.replace(others, this.#isRestart && !isAudience ? connection.graceMs : 0, isAudience ? "audience" : "disconnected");
+    this.#roster.replace(others, isRestart && !isAudience ? graceMs : 0, isAudience ? "audience" : "disconnected");
     this.#setAudience(welcome.audience ?? null);
-    this.#isRestart = false;
-    this.moderation.begin(welcome, connection.signaling, connection.isResumed).catch((error) => !isLost(error) && this.#report(error));
+    this.#restart.begin(graceMs);
+    this.moderation.begin(welcome, signaling, rejoin).catch((error) => !isLost(error) && this.#report(error));
     this.#catchUp(joinedAs, connection);
     await (isFast ? connection.offered() : connection.offer(this.#receiving.choices.count(others)));
     this.#refuseLost(connection);
@@ -565,11 +562,10 @@ export class Room extends Events {
     connection.on("forgotten", (code) => {
       if (code === "session_used") return this.#identity.taken();
       this.#identity.sessionEnded();
-      // It cannot have ended by itself so soon.
-      this.#isRestart ||= code === "no_such_session" && Date.now() - this.#lostAt < this.#graceMs;
+      this.#restart.forgotten(code);
     });
     connection.on("lost", (loss) => {
-      this.#isRestart ||= loss.isRestart;
+      this.#restart.lost(loss);
       if (loss.isTaken) this.#identity.taken();
       else if (loss.isSessionOver) this.#identity.sessionEnded();
       if (this.#state !== "connected") return;
@@ -583,7 +579,12 @@ export class Room extends Events {
   }
 
   #tellSignaling() {
-    if (this.#state === "connected") this.emit("signalingChanged", this.signaling);
+    if (this.#state === "connected" || this.#isWaiting) this.emit("signalingChanged", this.signaling);
+  }
+
+  /** Whether we wait for a moderator for the first time. */
+  get #isWaiting() {
+    return this.#state === "joining" && this.isAwaitingAdmission;
   }
 
   /** @param {ServerMessage} message */
@@ -601,29 +602,17 @@ export class Room extends Events {
       case "unwatchable":
         return this.#unwatchable.apply(message);
       case "wait":
-        this.isAwaitingAdmission = true;
-        return this.emit("admissionAwaited", undefined);
+        return this.#awaitAdmission();
       case "permissions":
         this.permissions = Object.freeze({ ...message.permissions });
-        return this.emit("permissionsChanged", this.permissions);
+        this.emit("permissionsChanged", this.permissions);
+        return this.moderation.look();
       case "speakers":
         return this.#setSpeakers({ recent: message.recent, speaking: message.speaking });
       default:
-        this.#obey(message);
         this.moderation.apply(message, this.participantId);
         return this.#identity.isOfFormer(message) ? undefined : this.#roster.apply(message);
     }
-  }
-
-  /**
-   * Mutes what a moderator has muted: the media is silenced before anybody is told.
-   *
-   * @param {ServerMessage} message
-   */
-  #obey(message) {
-    const trackId = mutedTrack(message, this.participantId);
-    const publication = trackId && [...this.#publications].find((each) => each.trackId === trackId);
-    if (publication) this.setMuted(publication, true).catch((error) => this.#report(error));
   }
 
   /**
@@ -636,7 +625,7 @@ export class Room extends Events {
     const wish = this.#options.audience;
     if (wish !== "large" || this.participantId === null) return wish;
     if (this.audience) return "always";
-    return this.#isRestart ? undefined : wish;
+    return this.#restart.isLikely ? undefined : wish;
   }
 
   /** @param {PeopleCounts | null} audience */
@@ -644,6 +633,13 @@ export class Room extends Events {
     const isSame = JSON.stringify(audience) === JSON.stringify(this.audience);
     this.audience = audience;
     if (!isSame) this.emit("audienceChanged", audience);
+  }
+
+  #awaitAdmission() {
+    this.isAwaitingAdmission = true;
+    this.#entering.wait();
+    this.emit("admissionAwaited", undefined);
+    this.#tellSignaling();
   }
 
   /** @param {Speakers} speakers */
@@ -669,7 +665,7 @@ export class Room extends Events {
 
   /** @param {Loss} loss */
   async #reconnect({ reason, message }) {
-    this.#lostAt = Date.now();
+    this.#restart.cut();
     this.#disconnect();
     this.#enter("reconnecting", reason, message);
     this.#receiving.clear();
@@ -679,9 +675,16 @@ export class Room extends Events {
       isWanted: () => this.#state === "reconnecting",
       isReady: () => this.#line !== null,
       attempt: () => this.#connect(),
-      failed: () => this.#disconnect(),
+      failed: () => {
+        if (this.isAwaitingAdmission) this.#attempts.renew();
+        this.#disconnect();
+      },
     });
-    if (error) this.#close(error.code ?? "connection_lost", error.message ?? message);
+    if (!error) return;
+    // It has said that it goes: that it cannot be reached is no news.
+    const isAway = reason === "server_shutdown" && (isUnreachable(error) || isLost(error));
+    const { code = "connection_lost", message: why = message } = isAway ? { code: reason } : error;
+    this.#close(code, why);
   }
 
   /**
@@ -693,11 +696,14 @@ export class Room extends Events {
     this.#ending = { reason, message };
     // The state is set before any listener hears that its wish has failed.
     this.#state = "closed";
-    // Without a goodbye the server would keep our place for a while.
-    if (!this.#connection?.leave()) this.#sayFarewell();
+    // Without a goodbye the server would keep our place for a while. Nobody may have noticed yet that the connection is dead.
+    const heard = this.#connection?.signaling.heard;
+    if (!this.#connection?.leave()) sayFarewell(this.#options, this.#identity);
+    else if (this.#identity.isResumable) sayFarewell(this.#options, this.#identity, heard);
     this.#disconnect();
     this.#line?.close();
     this.#roster.close();
+    this.moderation.close();
     this.#identity.end();
     this.#chat.end(new CallError(reason, message || "The call is over."));
     this.#encryption?.close();
@@ -705,20 +711,17 @@ export class Room extends Events {
     this.#attempts.hurry();
   }
 
-  #sayFarewell() {
-    const { url, room, name, WebSocket: substitute, fetch = substitute ? undefined : globalThis.fetch?.bind(globalThis) } = this.#options;
-    const { unsaid: session, isResumable } = this.#identity;
-    if (session) sayFarewell({ url, room, name, session, isResumable, ...(fetch && { fetch }) });
-  }
-
-  #disconnect() {
+  /** @param {boolean} [isWaiting] we go on to wait for a moderator, if we did */
+  #disconnect(isWaiting = false) {
     this.#receiving.end();
     this.#identity.left();
+    this.moderation.left();
     const connection = this.#connection;
     this.#connection = null;
     this.#joined = null;
-    this.isAwaitingAdmission = false;
+    this.isAwaitingAdmission &&= isWaiting;
     this.#line = connection?.release() ?? null;
+    if (this.#isWaiting) this.#tellSignaling();
     this.emit("mediaStateChanged", this.mediaState);
   }
 

@@ -75,6 +75,11 @@ export class Signaling extends Events {
     return !this.#isOver && this.#line.isProven;
   }
 
+  /** @returns {Promise<boolean>} whether all that is said until `close` reaches the server */
+  get heard() {
+    return this.#line.heard;
+  }
+
   /** @returns {SocketKind | null} the present way to the server */
   get kind() {
     return this.#line.kind;

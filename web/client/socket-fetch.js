@@ -50,8 +50,8 @@ export class FetchChannel extends Socket {
     const messages = this.#posts.end();
     if (this.#connection === null) return this.stop.abort();
     // Cut before, the server would know nothing of a connection to say goodbye to.
-    const goodbye = this.#send({ messages, close: true }, AbortSignal.timeout(GOODBYE_MS), true).catch(() => {});
-    void goodbye.finally(() => this.stop.abort());
+    const goodbye = this.#send({ messages, close: true }, AbortSignal.timeout(GOODBYE_MS), true);
+    void goodbye.then(() => this.confirmed(true), () => this.confirmed(false)).finally(() => this.stop.abort());
   }
 
   /** @param {unknown} connection the server's name for it @protected */

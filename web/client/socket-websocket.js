@@ -17,7 +17,11 @@ export class WebSocketChannel extends Socket {
     this.#socket = new Native(url);
     this.#socket.addEventListener("open", () => this.send(hello));
     this.#socket.addEventListener("message", ({ data }) => typeof data === "string" && this.arrived(data));
-    this.#socket.addEventListener("close", ({ code }) => this.ended(code));
+    this.#socket.addEventListener("close", ({ code, wasClean }) => {
+      // The server answers our close frame, which comes behind all messages (RFC 6455 section 7.1.4).
+      this.confirmed(wasClean);
+      this.ended(code);
+    });
   }
 
   /** @param {string} frame @override */

@@ -27,9 +27,13 @@ export class Socket {
   #prove = () => {};
   /** @type {(reason: unknown) => void} */
   #fail = () => {};
+  /** @type {(isHeard: boolean) => void} */
+  #confirm = () => {};
 
   /** Settles once something has come from the server; rejected if it ends before. @type {Promise<void>} @readonly */
   proven;
+  /** Settles after `close`, sooner or later: whether all that was said has reached the server. @type {Promise<boolean>} @readonly */
+  heard;
 
   /** @param {SocketKind} kind */
   constructor(kind) {
@@ -39,6 +43,7 @@ export class Socket {
       this.#prove = resolve;
       this.#fail = reject;
     });
+    this.heard = new Promise((resolve) => (this.#confirm = resolve));
     // Whoever waits is told; nobody has to wait.
     this.proven.catch(() => {});
   }
@@ -68,6 +73,11 @@ export class Socket {
   answered() {
     this.#prove();
     this.#listener?.sign?.();
+  }
+
+  /** @param {boolean} isHeard @protected */
+  confirmed(isHeard) {
+    this.#confirm(isHeard);
   }
 
   /** @param {string} frame @protected */

@@ -226,3 +226,48 @@ test("a moderator copies an invitation, which passes the waiting room until it i
   assert.deepEqual(boss.complaints, []);
   await close(boss, ada, bob, eve);
 });
+
+test("a server that is started again gets its rules back, and whoever waits goes on to wait", { timeout: 240_000 }, async () => {
+  const { room, boss } = await hall();
+  const ada = await enter(room, "Ada");
+  await row(boss, "Ada").waitFor(PATIENCE);
+  const ids = () => Promise.all([boss, ada].map((page) => page.evaluate(() => window.tertulia.participantId)));
+  const before = await ids();
+  const ruled = async (words) => {
+    for (const page of [boss, ada]) await page.waitForFunction((text) => document.querySelector(".rule-notes").textContent === text, words, PATIENCE);
+  };
+  const set = async (rule, words) => {
+    await boss.click(`.people-rules [data-act=${rule}]`);
+    await ruled(words);
+  };
+  /** Runs the server again, and waits until both have noticed and are back. */
+  const restart = async (end) => {
+    const away = Promise.all([boss, ada].map((page) => page.waitForFunction(() => !window.tertulia.signaling.isConnected, null, PATIENCE)));
+    await end();
+    await away;
+    await server.run();
+    for (const page of [boss, ada]) await page.waitForFunction(() => window.tertulia.state === "connected" && window.tertulia.signaling.isConnected, null, PATIENCE);
+  };
+  await set("waiting_room", "Waiting room");
+  await set("chat", "Waiting roomChat off");
+  const eve = await open(room, "Eve");
+  await eve.waitForSelector(".waiting-page h1", PATIENCE);
+  await row(boss, "Eve").waitFor(PATIENCE);
+  await restart(() => server.terminate());
+  await ruled("Waiting roomChat off");
+  assert.deepEqual(await ids(), before);
+  assert.ok(await eve.locator(".waiting-page").isVisible());
+  await boss.waitForFunction(() => window.tertulia.moderation.waiting.size === 1, null, PATIENCE);
+  await act(boss, "Eve", "admit");
+  await eve.waitForSelector(".call .tile.own", PATIENCE);
+
+  await set("lock", "LockedWaiting roomChat off");
+  await restart(() => server.kill());
+  await ruled("LockedWaiting roomChat off");
+  await eve.waitForFunction(() => window.tertulia.state === "connected", null, PATIENCE);
+  assert.deepEqual(await ids(), before);
+  const mallory = await open(room, "Mallory");
+  await mallory.waitForSelector(".ended h1", PATIENCE);
+  assert.equal(await mallory.locator(".ended h1").textContent(), "The room is locked");
+  await close(boss, ada, eve, mallory);
+});

@@ -451,6 +451,37 @@ test("who leaves while nothing reaches the server is gone as soon as something d
   assert.deepEqual(await reasons(), ["left"]);
 });
 
+test("who leaves over a connection that works is heard there, and needs no other", async () => {
+  const { ana, ben } = await inCall();
+  const reasons = await reasonsTo(ben);
+  const asked = [];
+  ana.on("request", (request) => request.url().includes("/v1/http/") && asked.push(request.url()));
+  const isClean = await ana.evaluate(() => {
+    const { close } = WebSocket.prototype;
+    return new Promise((resolve) => {
+      WebSocket.prototype.close = function () {
+        this.addEventListener("close", ({ wasClean }) => resolve(wasClean));
+        close.call(this);
+      };
+      window.tertulia.leave();
+    });
+  });
+  assert.equal(isClean, true);
+  await alone(ben);
+  assert.deepEqual([await reasons(), asked], [["left"], []]);
+});
+
+test("who leaves over a connection that is dead, and nobody has noticed, is gone by another", async () => {
+  const { ana, ben } = await inCall();
+  const reasons = await reasonsTo(ben);
+  await ana.evaluate(() => {
+    Object.assign(WebSocket.prototype, { send: () => {}, close: () => {} });
+    window.tertulia.leave();
+  });
+  await alone(ben);
+  assert.deepEqual(await reasons(), ["left"]);
+});
+
 test("a page that leaves as it is closed, in the moment of a cut, is gone by a request that outlives it", { timeout: 120_000 }, async () => {
   const { ana, ben } = await inCall();
   const reasons = await reasonsTo(ben);

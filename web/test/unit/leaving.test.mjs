@@ -47,6 +47,33 @@ test("who leaves while the line is cut is gone with one request, which outlives 
   assert.equal(server.requests.length, 1);
 });
 
+test("who leaves over a line that is dead, and nobody has noticed, is gone two seconds later", async () => {
+  const { server, room, session } = await inRoom();
+  server.socket.isDead = { up: true, down: true };
+  room.leave();
+  await settle();
+  assert.deepEqual(server.requests, []);
+  await until(() => server.requests.length > 0, 100, 25);
+  await settle();
+  const [{ messages }] = server.requests;
+  assert.deepEqual(messages, [{ type: "resume", session: session.token, fresh: true, id: 1 }, { type: "leave", id: 2 }]);
+  assert.equal(server.sessions.size, 0);
+  await until(() => Date.now() > 40_000, 1_000);
+  assert.equal(server.requests.length, 1);
+});
+
+test("who comes back before it is known that the goodbye was heard takes the place of before", async () => {
+  const server = new SessionServer();
+  const first = await inRoom(server);
+  server.socket.isDead = { up: true, down: true };
+  first.room.leave();
+  const second = await joined({ room: `left-${rooms}`, fetch: server.fetch }, server);
+  assert.equal(second.room.participantId, first.room.participantId);
+  await until(() => Date.now() > 40_000, 1_000);
+  assert.deepEqual([server.sessions.size, server.requests.length], [1, 0]);
+  second.room.leave();
+});
+
 test("a goodbye that does not get through is said again, for half a minute", async () => {
   const first = await inRoom();
   cut(first.server);
@@ -117,6 +144,7 @@ test("who comes back before the goodbye was heard takes the place of before", as
   assert.equal(server.requests.length, length, "the goodbye is void");
   assert.equal(server.sessions.size, 1);
   second.room.leave();
+  await settle();
   // Somebody else is somebody else.
   const third = await joined({ room: `left-${rooms}`, fetch: server.fetch }, server);
   assert.notEqual(third.room.participantId, first.room.participantId);

@@ -116,3 +116,9 @@ test("a server that has had more than there was is not followed", async (t) => {
   assert.deepEqual(told, [["refused", { code: "session_gap", isEarly: false }]]);
   assert.equal(line.isUp, false);
 });
+
+test("a connection that is being checked is not believed to carry a last word", async (t) => {
+  const { line } = await joined(t);
+  line.check();
+  assert.equal(await Promise.race([line.heard, settle()]), false);
+});

@@ -67,6 +67,38 @@ test("an unreachable server is tried again, then given up with a reason", async 
   assert.ok(server.sockets.length < 60, `${server.sockets.length} attempts in three minutes`);
 });
 
+test("a server that has said that it goes and does not come back is the reason, and no network", async () => {
+  const server = serve();
+  await server.room.join();
+  let message = "";
+  server.room.on("stateChanged", (change) => (message = change.message));
+  server.reachable = false;
+  server.sockets[0].receive({ type: "bye", reason: "server_shutdown", message: "The server is restarting." });
+  await until(() => server.room.state === "closed");
+  assert.deepEqual([...server.events.at(-1), message], ["state", "closed", "server_shutdown", "The server is restarting."]);
+});
+
+for (const [what, reason] of [["goodbye", "server_shutdown"], ["cut", "connection_lost"]]) {
+  test(`a server that refuses everybody after a ${what} is the reason, though it ends the last connections without a word`, async () => {
+    const server = serve();
+    await server.room.join();
+    server.script.refuse = { code: "room_full" };
+    if (what === "cut") server.sockets[0].close();
+    else server.sockets[0].receive({ type: "bye", reason, message: "" });
+    assert.deepEqual(server.events.at(-1), ["state", "reconnecting", reason]);
+    await until(() => server.sockets.length > 5);
+    server.script.deaf = new Set(["join"]);
+    server.script.refuse = null;
+    const count = server.sockets.length;
+    await until(() => {
+      for (const socket of server.sockets.slice(count)) if (socket.said.length > 0) socket.close();
+      return server.room.state === "closed";
+    });
+    assert.ok(server.sockets.length > count);
+    assert.deepEqual(server.events.at(-1), ["state", "closed", "room_full"]);
+  });
+}
+
 test("a server that shuts down is waited for; one that kicks is not", async () => {
   const server = serve();
   await server.room.join();

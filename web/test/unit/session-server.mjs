@@ -44,8 +44,10 @@ function socketClass(server) {
     close() {
       if (this.readyState > 1) return;
       this.readyState = 3;
-      if (!this.isDead.up) server.network(() => server.detach(this), this, "up");
-      this.dispatchEvent(Object.assign(new Event("close"), { code: 1005 }));
+      // A browser waits for the other end to close as well, for many seconds.
+      if (this.isDead.up || this.isDead.down) return;
+      server.network(() => server.detach(this), this, "up");
+      this.dispatchEvent(Object.assign(new Event("close"), { code: 1005, wasClean: true }));
     }
 
     /** Both ends hear that it is gone; what was under way is lost. */
@@ -195,7 +197,7 @@ export class SessionServer {
 
   #welcome(session, { id, room = "standup" }, resumable) {
     return {
-      type: "welcome", id, version: 1, room, participant: session.participant, ...session.known, ...(this.hands && { hands: this.hands }), participants: this.others ?? [], chat: this.chat ?? [],
+      type: "welcome", id, version: 1, room, participant: session.participant, ...session.known, ...(this.hands && { hands: this.hands }), ...(this.rules && { rules: this.rules }), ...(this.permissions && { permissions: this.permissions }), ...(this.audience && { audience: this.audience }), participants: this.others ?? [], chat: this.chat ?? [],
       ice_servers: [], limits: { message_bytes: 65536, chat_chars: 2000 }, server: { name: "tertulia", version: "0" },
       ...(!this.isOld && { data: { protocol: "tertulia.sender", message_bytes: 16_384, messages_per_second: 100 } }),
       ...(this.iceServers && { ice_servers: this.iceServers }),

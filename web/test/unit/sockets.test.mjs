@@ -142,6 +142,24 @@ for (const [kind, open] of [
     await assert.rejects(open(server.url).proven);
   });
 
+  test(`${kind}: after the end it is known whether the last word was heard`, async (t) => {
+    const server = await HttpSockets.start();
+    t.after(() => server.stop());
+    for (const isRefused of [false, true]) {
+      const socket = open(server.url);
+      await socket.proven;
+      const connection = [...server.connections.values()].at(-1);
+      if (isRefused) server.refuses.set("/call/v1/http/send", 503);
+      socket.send('{"type":"leave"}');
+      let heard = null;
+      void socket.heard.then((isHeard) => (heard = isHeard));
+      socket.close();
+      await until(() => heard !== null);
+      assert.equal(heard, !isRefused);
+      assert.deepEqual(connection.said, isRefused ? [] : [{ type: "leave" }]);
+    }
+  });
+
   test(`${kind}: a message that does not get through ends the socket`, async (t) => {
     const server = await HttpSockets.start();
     t.after(() => server.stop());
@@ -197,6 +215,26 @@ test("a comment of the stream is a sign of life", async (t) => {
   await until(() => got.signs === 1);
   socket.close();
 });
+
+for (const [wasClean, words] of [[true, "heard"], [false, "not heard for sure"]]) {
+  test(`what was said to a WebSocket is ${words} when its end was ${wasClean ? "" : "not "}clean`, async () => {
+    const native = [];
+    class Native extends FakeWebSocket {
+      constructor(url) {
+        super(url);
+        native.push(this);
+      }
+
+      close() {
+        this.dispatchEvent(Object.assign(new Event("close"), { code: 1006, wasClean }));
+      }
+    }
+    const socket = new WebSocketChannel("ws://h/v1/ws", '{"type":"ping"}', Native);
+    native[0].open();
+    socket.close();
+    assert.equal(await Promise.race([socket.heard, settle()]), wasClean);
+  });
+}
 
 test("a WebSocket is proven by a message, not by being open", async () => {
   const native = [];
