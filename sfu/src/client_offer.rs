@@ -26,9 +26,9 @@ impl From<&str> for ClientOffer {
     }
 }
 
-/// The tracks that an offer may publish. An m-line that sends another track is answered with port 0, and
+/// The tracks that an offer may publish. An m-line that sends another track is answered `inactive`, and
 /// [`Answer::refused`](crate::Answer::refused) says [`SdpError::NotAllowed`](crate::SdpError::NotAllowed); a track that
-/// it carried before ends.
+/// it carried before ends. A later offer that may publish the track publishes it there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MayPublish {
     /// Audio tracks.

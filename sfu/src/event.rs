@@ -379,7 +379,7 @@ pub struct PublishedTrack {
     pub simulcast: bool,
 }
 
-/// An m-line that the relay cannot use.
+/// An m-line that the relay cannot use, or whose track its client may not publish.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RefusedMedia {
     /// The m-line; one without `a=mid` is called by its place, from 0 on.
@@ -395,7 +395,8 @@ pub struct Answer {
     pub sdp: String,
     /// Every track the peer publishes now, earlier ones included.
     pub published: Vec<PublishedTrack>,
-    /// Every m-line that the client offered for use and the answer refuses with port 0.
+    /// Every m-line that the client offered for use and the answer refuses: with port 0, or with `inactive` if the reason
+    /// is [`SdpError::NotAllowed`].
     pub refused: Vec<RefusedMedia>,
     /// Every receiving m-line the peer has now.
     pub slots: Vec<Slot>,

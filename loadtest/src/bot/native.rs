@@ -125,6 +125,11 @@ impl<M: Media> Native<M> {
     }
 
     async fn answered(&mut self, answer: Answer) -> Result<(), BotError> {
+        if let Some(line) = answer.refused.first() {
+            let (mid, code, message) = (&line.mid, &line.code, &line.message);
+            let text = format!("the server refused m-line {mid}: {code}: {message}");
+            return Err(BotError::Refused(text));
+        }
         let answered = {
             let mut call = self.state.call();
             let since_start = call.started.map(|started| started.elapsed());

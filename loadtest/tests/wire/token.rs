@@ -46,6 +46,23 @@ async fn bots_join_by_token_and_one_that_may_not_receive_is_sent_nothing() {
     hall.close().await;
 }
 
+/// A run without its sound must not look like one with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_may_not_send_fails_and_says_why() {
+    let keys = Keys::from_json(&new_key_set("1")).unwrap();
+    let claims = Claims::join("*", Permissions::all().microphone(false));
+    let mut hall = Hall::locked(keys.clone()).await;
+    let config = BotConfig {
+        token: Some(keys.issue(&claims, HOUR, None).unwrap()),
+        ..hall.config(&hall.url, Video::None, true)
+    };
+    let bot = hall.admit_with(config).await;
+    let failure = bot.call().failure.take();
+    let expected = "the server refused m-line 0: not_allowed: You may not send sound in this room.";
+    assert_eq!(failure.as_deref(), Some(expected));
+    hall.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bot_that_a_moderator_mutes_sends_on_and_is_not_heard() {
     let keys = Keys::from_json(&new_key_set("1")).unwrap();

@@ -332,7 +332,7 @@ pub struct Answered {
     pub sdp: String,
     /// m-line and track.
     pub published: Vec<(String, TrackName)>,
-    /// m-lines answered with port 0, each with the reason.
+    /// m-lines that were offered for use and refused, each with the reason.
     pub refused: Vec<(String, Refusal)>,
     /// All receiving m-lines.
     pub slots: Vec<NamedSlot>,

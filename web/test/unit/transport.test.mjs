@@ -343,7 +343,7 @@ test("a line the server does not take is its publication's failure, not the othe
 });
 
 test("the server's reason for not taking a line is its publication's", async () => {
-  const { transport, waiting } = build();
+  const { transport, pc, waiting, answer } = build();
   const camera = new Publication({ source: "camera", media: fakeTrack("video") });
   const expected = { code: "sdp_no_common_codec", message: "M-line 1 (video, mid 0) offers only H265." };
   const refused = assert.rejects(transport.add(camera), expected);
@@ -351,6 +351,15 @@ test("the server's reason for not taking a line is its publication's", async () 
   const { sdp, tracks, resolve } = waiting.shift();
   resolve({ ...answerTo(sdp, {}), refused: [{ mid: tracks[0].mid, ...expected }, { mid: "nobody's", ...expected }] });
   await refused;
+  const { direction, sender } = pc.transceivers[0];
+  assert.deepEqual([direction, sender.track], ["inactive", null], "nothing is sent on it");
+  // One who may send later does so on the same line.
+  const added = transport.add(camera);
+  await settle();
+  assert.deepEqual(waiting[0].tracks.map(({ mid }) => mid), [tracks[0].mid]);
+  await answer();
+  await added;
+  assert.equal(pc.transceivers.length, 1);
 });
 
 test("what a refused offer was to tell beside publications is told later", async (t) => {

@@ -1,7 +1,8 @@
 //! Refusals of an offer, or of one m-line of it: the client can always fix them, and they always name the m-line.
 
 /// The reason that an offer was refused: nothing was negotiated then, and an earlier negotiation stands. Or the reason
-/// that one m-line was answered with port 0 while the others go on ([`Answer::refused`](crate::Answer::refused)).
+/// that one m-line was refused while the others go on ([`Answer::refused`](crate::Answer::refused)): with port 0, or with
+/// `inactive` in the case of [`NotAllowed`](Self::NotAllowed).
 ///
 /// One m-line: [`NoCommonCodec`](Self::NoCommonCodec), [`UnknownMedia`](Self::UnknownMedia),
 /// [`NoBundle`](Self::NoBundle), [`NoRtcpMux`](Self::NoRtcpMux), [`NotAllowed`](Self::NotAllowed). The whole offer: the

@@ -21,12 +21,14 @@ pub(crate) struct OfferedMedia {
     pub(crate) kind: SectionKind,
     /// The first three fields of the m-line after `m=`, for a refusal to repeat.
     pub(super) line: MediaLine,
-    /// The direction as the client sees it.
+    /// The direction as the client sees it; `inactive` if it is [`forbidden`](Self::forbidden).
     pub(crate) direction: Direction,
     /// Port 0 and not bundle-only: the client has stopped it.
     pub(crate) stopped: bool,
     /// The reason that it is answered with port 0 though the client has not stopped it.
     pub(crate) refusal: Option<SdpError>,
+    /// The reason that its track is not taken though the m-line itself could be.
+    pub(crate) forbidden: Option<SdpError>,
     /// RTP and RTCP on one port (RFC 5761, RFC 8858).
     pub(super) rtcp_mux: bool,
     /// Codecs that the relay could forward, in the client's order of preference.
@@ -174,6 +176,15 @@ impl OfferedMedia {
         self.kind == SectionKind::Video && self.publishes()
     }
 
+    /// Refuses its track and keeps the m-line.
+    ///
+    /// Port 0 would end the m-line. Chromium loses all others with it if it is the first of the BUNDLE group, and no
+    /// browser could send on it after its client was given the right.
+    pub(super) fn forbid(&mut self, reason: SdpError) {
+        self.direction = Direction::Inactive;
+        self.forbidden = Some(reason);
+    }
+
     /// The kind of media that the client would receive on it, were it not refused.
     pub(crate) fn receives_in_vain(&self) -> Option<MediaKind> {
         let receives = self.direction.receives() && !self.direction.sends();
@@ -223,6 +234,7 @@ pub(super) fn read_media(
         direction: direction_of(attributes, session),
         stopped: description.port == 0 && !attributes.has("bundle-only"),
         refusal: None,
+        forbidden: None,
         rtcp_mux: attributes.has("rtcp-mux") || attributes.has("rtcp-mux-only"),
         codecs: Vec::new(),
         extensions: Vec::new(),

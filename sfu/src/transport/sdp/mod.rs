@@ -4,13 +4,13 @@
 //! [`Session::negotiate`] decides the role of each m-line and writes the answer. A [`Session`] outlives the offers:
 //! m-lines keep their places, and a receiving m-line keeps the SSRCs it was first given.
 //!
-//! The role of an m-line follows from the client's direction alone:
+//! The role of an m-line follows from the client's direction and rights alone:
 //!
 //! | client | role | answered |
 //! |---|---|---|
 //! | `sendonly`, `sendrecv` | [`MediaRole::Publish`] | `recvonly` |
 //! | `recvonly` | [`MediaRole::Slot`] | `sendonly` |
-//! | `inactive` | [`MediaRole::Inactive`] | `inactive` |
+//! | `inactive`, or a track that it may not publish | [`MediaRole::Inactive`] | `inactive` |
 //! | data channels | [`MediaRole::Data`] | |
 //! | port 0, or nothing the relay can use | [`MediaRole::Rejected`] | port 0 |
 //!

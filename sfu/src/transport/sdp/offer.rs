@@ -49,8 +49,7 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// Refuses the m-lines that send a track which the client may not publish. The client's end of the transport stays
-    /// as its own first m-line describes it, as long as one is left that uses it.
+    /// Refuses the tracks that the client may not publish. Their m-lines stay in use, without media.
     pub(crate) fn restrict(&mut self, may_publish: &MayPublish) {
         if may_publish.is_everything() {
             return;
@@ -62,12 +61,9 @@ impl Offer {
                 SectionKind::Data | SectionKind::Other => continue,
             };
             if media.publishes() && !may_publish.allows(&media.mid, kind) {
-                let media_name = media.describe(index);
-                media.refusal = Some(SdpError::NotAllowed { media: media_name });
+                let name = media.describe(index);
+                media.forbid(SdpError::NotAllowed { media: name });
             }
-        }
-        if !self.media.iter().any(OfferedMedia::is_usable) {
-            self.remote = None;
         }
     }
 
@@ -89,10 +85,12 @@ impl Offer {
         }
     }
 
-    /// Mids of the m-lines that are refused, and why.
+    /// Mids of the m-lines that are refused, or their tracks, and why.
     pub(super) fn refusals(&self) -> impl Iterator<Item = (String, SdpError)> {
-        let refusal = |media: &OfferedMedia| Some((media.mid.clone(), media.refusal.clone()?));
-        self.media.iter().filter_map(refusal)
+        self.media.iter().filter_map(|media| {
+            let reason = media.refusal.as_ref().or(media.forbidden.as_ref())?;
+            Some((media.mid.clone(), reason.clone()))
+        })
     }
 }
 

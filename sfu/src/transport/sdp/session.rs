@@ -61,7 +61,7 @@ pub(crate) struct Negotiated {
     pub(crate) sdp: String,
     /// One for each m-line of the offer, in its order.
     pub(crate) media: Vec<SectionParameters>,
-    /// Mids of the m-lines that were offered for use and refused, with the reasons.
+    /// Mids of the m-lines that were offered for use and refused, or whose tracks were, with the reasons.
     pub(crate) refused: Vec<(String, SdpError)>,
     /// The client's credentials are others than before: it restarts ICE (RFC 8445 section 9).
     pub(crate) ice_restarted: bool,
@@ -221,7 +221,12 @@ impl Shared {
             return (media, Vec::new());
         }
         let extensions = self.extmap.share(&extmap::nameable(offered));
-        media.extensions = extmap::in_use(&extensions, media.role);
+        // Its simulcast is answered as if it were sent: a browser would forget encodings that the answer leaves out.
+        let sent_as = match offered.forbidden {
+            Some(_) => MediaRole::Publish,
+            None => media.role,
+        };
+        media.extensions = extmap::in_use(&extensions, sent_as);
         media.codecs.clone_from(&offered.codecs);
         let twcc = media.extensions.id(ExtensionKind::TransportCc).is_some();
         for codec in &mut media.codecs {
@@ -230,13 +235,14 @@ impl Shared {
             // One estimator is enough, and transport-wide feedback knows more.
             feedback.remb &= !feedback.twcc;
         }
+        // Without the extension the encodings cannot be told apart.
+        let rid = media.extensions.id(ExtensionKind::Rid);
+        if sent_as == MediaRole::Publish && rid.is_some() {
+            media.rids.clone_from(&offered.rids);
+            media.rid_bounds.clone_from(&offered.rid_bounds);
+        }
         if media.role == MediaRole::Publish {
             media.ssrcs = self.share_ssrcs(&offered.ssrcs);
-            // Without the extension the encodings cannot be told apart.
-            if media.extensions.id(ExtensionKind::Rid).is_some() {
-                media.rids.clone_from(&offered.rids);
-                media.rid_bounds.clone_from(&offered.rid_bounds);
-            }
             if media.rids.is_empty() {
                 media.sim = simulcast_of(&offered.sim, &media.ssrcs);
             }

@@ -429,7 +429,7 @@ pub struct Answer {
     pub sdp: String,
     /// All own tracks.
     pub published: Vec<PublishedTrack>,
-    /// Every m-line that was offered for use and answered with port 0.
+    /// Every m-line that was offered for use and refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedMedia>,
     /// Every receiving m-line.

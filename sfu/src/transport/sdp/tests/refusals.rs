@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::client_offer::MayPublish;
+use crate::transport::sdp::text;
 
 /// The small offer negotiates, or the refusals below would prove nothing.
 #[test]
@@ -121,25 +122,21 @@ fn an_offer_of_nothing_usable_needs_no_transport() {
     }
 }
 
-/// The m-line that names the transport may be refused, and the others go on.
+/// Port 0 on the m-line that names the BUNDLE group would cost a browser all of them.
 #[test]
-fn a_track_that_may_not_be_published_is_refused_alone() {
+fn a_track_that_may_not_be_published_leaves_its_m_line_in_use() {
     let text = offer(&[AUDIO, VIDEO, DATA]);
-    let restricted = |text: &str, may_publish: &MayPublish| {
-        let mut offer = parse_offer(text, &LIMITS).expect("an offer");
-        offer.restrict(may_publish);
-        offer
-    };
     let silent = MayPublish {
         audio: false,
         ..MayPublish::default()
     };
     let negotiated = answer_to(&mut session(), &restricted(&text, &silent)).expect("negotiates");
-    let roles: Vec<MediaRole> = negotiated.media.iter().map(|media| media.role).collect();
-    assert_eq!(
-        roles,
-        [MediaRole::Rejected, MediaRole::Slot, MediaRole::Data]
-    );
+    let expected = [
+        ("0", MediaRole::Inactive),
+        ("1", MediaRole::Slot),
+        ("2", MediaRole::Data),
+    ];
+    assert_eq!(roles(&negotiated), expected);
     let [(mid, error)] = negotiated.refused.as_slice() else {
         panic!("{:?}", negotiated.refused);
     };
@@ -148,25 +145,73 @@ fn a_track_that_may_not_be_published_is_refused_alone() {
         error.to_string().contains("m-line 1 (audio, mid 0)"),
         "{error}"
     );
-    assert!(
-        negotiated
-            .sdp
-            .contains("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\n")
-    );
-    assert!(negotiated.sdp.contains("a=group:BUNDLE 1 "));
-    // A slot is no track, and nothing left in use needs no transport.
-    let none = MayPublish {
+    assert!(negotiated.sdp.contains("a=group:BUNDLE 0 1 2\r\n"));
+    let sections = text::read(&negotiated.sdp).expect("an answer").media;
+    assert_eq!((sections[0].port, sections[0].formats[0]), (9, "111"));
+    assert!(sections[0].attributes.has("inactive") && sections[0].attributes.has("ice-ufrag"));
+
+    // A slot is no track.
+    let nothing = MayPublish {
         audio: false,
         video: false,
         except: Vec::new(),
     };
-    assert!(restricted(&text, &none).remote.is_some());
-    assert!(restricted(&offer(&[AUDIO]), &none).remote.is_none());
-    // A track of an earlier offer ends by a later one.
+    let negotiated = answer_to(&mut session(), &restricted(&text, &nothing)).expect("negotiates");
+    assert_eq!(roles(&negotiated), expected);
+    // Nothing else in the offer is needed for the transport.
+    let lone = restricted(&offer(&[AUDIO]), &nothing);
+    assert!(lone.remote.is_some());
+    let negotiated = answer_to(&mut session(), &lone).expect("negotiates");
+    assert_eq!(roles(&negotiated), expected[..1]);
+}
+
+#[test]
+fn a_right_that_is_taken_away_ends_the_track_and_one_that_is_given_takes_it() {
+    let text = offer(&[AUDIO, VIDEO]);
+    let silent = MayPublish {
+        audio: false,
+        ..MayPublish::default()
+    };
     let mut session = session();
-    assert!(answer(&mut session, &text).is_ok());
-    let later = answer_to(&mut session, &restricted(&text, &silent)).expect("negotiates");
-    assert_eq!(later.media[0].role, MediaRole::Rejected);
+    for (may_publish, role) in [
+        (MayPublish::default(), MediaRole::Publish),
+        (silent.clone(), MediaRole::Inactive),
+        (silent, MediaRole::Inactive),
+        (MayPublish::default(), MediaRole::Publish),
+    ] {
+        let negotiated = answer_to(&mut session, &restricted(&text, &may_publish));
+        let negotiated = negotiated.expect("negotiates");
+        assert_eq!(roles(&negotiated), [("0", role), ("1", MediaRole::Slot)]);
+        let told = negotiated.refused.len() == 1;
+        assert_eq!(told, role == MediaRole::Inactive);
+    }
+}
+
+/// Browsers send one encoding from then on if the answer has no simulcast, even after the right is given.
+#[test]
+fn a_simulcast_that_may_not_be_published_is_answered_without_media_only() {
+    let (text, answered) = super::chromium::CALL[0];
+    let no_camera = MayPublish {
+        video: false,
+        ..MayPublish::default()
+    };
+    let negotiated = answer_to(&mut session(), &restricted(text, &no_camera)).expect("negotiates");
+    assert_eq!(
+        roles(&negotiated),
+        [("0", MediaRole::Publish), ("1", MediaRole::Inactive)]
+    );
+    assert!(negotiated.media[1].ssrcs.is_empty() && negotiated.media[1].sim.is_empty());
+    let (audio, video) = answered.split_once("m=video").expect("a video");
+    assert!(video.contains("a=simulcast:recv q;h;f"));
+    let video = video.replacen("a=recvonly", "a=inactive", 1);
+    let expected = format!("{audio}m=video{video}");
+    assert_eq!(negotiated.sdp.replace("\r\n", "\n"), expected);
+}
+
+fn restricted(text: &str, may_publish: &MayPublish) -> Offer {
+    let mut offer = parse_offer(text, &LIMITS).expect("an offer");
+    offer.restrict(may_publish);
+    offer
 }
 
 /// RFC 8829 section 4.1.1: bundle-only m-lines have port 0 and no transport of their own.
