@@ -78,6 +78,16 @@ export function explainEnding(code, message) {
 }
 
 /**
+ * @param {string | null} access the server's rule to let people in
+ * @param {boolean} mayInvite
+ * @returns {string} how others come into the call; empty where nobody needs to be told
+ */
+export function explainEntry(access, mayInvite) {
+  if (access === "open") return "This server is open: anybody with the link can join.";
+  return access === "tokens" && !mayInvite ? "Others need a link of their own to join. A moderator can make one, or whoever gave you yours." : "";
+}
+
+/**
  * @param {Partial<CallError>} error why joining failed
  * @returns {string}
  */
