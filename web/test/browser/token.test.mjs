@@ -104,6 +104,21 @@ test("a link that lets nobody in is not offered: a moderator invites, and others
   await boss.context().close();
 });
 
+test("whoever may not see others reads so on their tiles", async () => {
+  const room = "hall-unseen";
+  const link = (name, more, ...args) => `${autojoin(server.url, name, { room, mic: 0, ...more })}#token=${token("--room", room, "--name", name, ...args)}`;
+  const ada = await openPage(browser, link("Ada", {}));
+  await inCall(ada);
+  const bob = await openPage(browser, link("Bob", { camera: 0 }, "--no-subscribe"));
+  await inCall(bob);
+  const note = bob.locator(".tile:not(.own) .note");
+  await note.filter({ hasText: "your link does not let you see others" }).waitFor(PATIENCE);
+  // Later as well: a picture that is late has other words.
+  await bob.waitForFunction((since) => performance.now() - since > 2_500, await bob.evaluate(() => performance.now()), PATIENCE);
+  assert.equal(await note.textContent(), "your link does not let you see others");
+  for (const page of [ada, bob]) await page.context().close();
+});
+
 test("an open server says so in the page", async (t) => {
   const open = await Server.start({ arrange: async () => [] });
   t.after(() => open.stop());
