@@ -33,7 +33,7 @@ const WITHOUT_SESSIONS_MS = 16_000;
  *
  * - Chat off and the waiting room come at once. Who was in the room before and has to wait now is let in.
  * - A lock would shut them out. It comes when all are back, or after the time for which a server keeps a place.
- * - Whoever saw the room as its audience does not know who was in it. The waiting room comes as late as a lock then.
+ * - A client that saw the room as its audience does not know who was in it. The waiting room comes as late as a lock then.
  *
  * A room that was ended while our line was cut looks like a forgotten one. So somebody of before has to be back first, if
  * anybody was there and the server did not say that it ends.

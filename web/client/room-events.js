@@ -23,7 +23,7 @@
  * @property {StateChange} stateChanged
  * @property {RTCPeerConnectionState} mediaStateChanged
  * @property {SignalingState} signalingChanged the line of messages to the server is cut, or is there again; the call goes
- *   on meanwhile
+ *   on meanwhile, or the wait to be let in
  * @property {string | null} sessionChanged what a later page in the same room is given as `session`, so that it goes on as
  *   the same participant; null when there is nothing to go on with. It is a secret
  * @property {{ trackId: string, receiver: RTCRtpReceiver | null }} trackMediaChanged another receiver carries the
@@ -39,7 +39,7 @@
  *   we see everybody
  * @property {ChatMessage} chatReceived
  * @property {DataReceived} dataReceived
- * @property {void} admissionAwaited a moderator has to let us in: `join` goes on then
+ * @property {void} admissionAwaited a moderator has to let us in: `join` goes on then. It comes again after a cut
  * @property {Permissions} permissionsChanged our rights have changed during the call
  * @property {{ rules: Rules, by: string | null }} rulesChanged `by`: the moderator's id, null: the server
  * @property {HandChange} handsChanged

@@ -1,12 +1,14 @@
 import { h } from "./dom.js";
 
-/** One line above the call that stays until its cause is gone, with at most one thing to press. */
+/** @typedef {{ label: string, onPress: () => void }} Press */
+
+/** One line above the call that stays until its cause is gone, with at most two things to press. */
 export class Banner {
   #text = h("span");
-  #button = h("button", { type: "button", class: "plain-button" });
+  #buttons = h("span", { class: "banner-buttons" });
+  /** @type {Press[]} */
+  #presses = [];
   #onFocusLost;
-  /** @type {() => void} */
-  #onPress = () => {};
 
   /**
    * @param {string} kind for the style
@@ -14,20 +16,19 @@ export class Banner {
    */
   constructor(kind, onFocusLost) {
     this.#onFocusLost = onFocusLost;
-    this.#button.addEventListener("click", () => this.#onPress());
-    this.element = h("div", { class: `banner ${kind}`, role: "alert", hidden: true }, this.#text, this.#button);
+    this.element = h("div", { class: `banner ${kind}`, role: "alert", hidden: true }, this.#text, this.#buttons);
   }
 
   /**
    * @param {string} text
-   * @param {{ label: string, onPress: () => void }} [action]
+   * @param {...Press} presses
    */
-  show(text, action) {
+  show(text, ...presses) {
     if (this.#text.textContent !== text) this.#text.textContent = text;
-    if (!action && this.#button.contains(document.activeElement)) this.#onFocusLost();
-    this.#button.hidden = !action;
-    this.#button.textContent = action?.label ?? "";
-    this.#onPress = action?.onPress ?? (() => {});
+    this.#presses = presses;
+    for (const button of [...this.#buttons.children].slice(presses.length)) this.#drop(button);
+    for (const [index, { label }] of presses.entries()) this.#button(index).textContent = label;
+    this.#buttons.hidden = presses.length === 0;
     this.element.hidden = false;
   }
 
@@ -35,5 +36,20 @@ export class Banner {
     const hadFocus = this.element.contains(document.activeElement);
     this.element.hidden = true;
     if (hadFocus) this.#onFocusLost();
+  }
+
+  /** @param {number} index */
+  #button(index) {
+    const known = this.#buttons.children[index];
+    if (known) return known;
+    const button = h("button", { type: "button", class: "plain-button", onclick: () => this.#presses[index]?.onPress() });
+    this.#buttons.append(button);
+    return button;
+  }
+
+  /** @param {Element} button */
+  #drop(button) {
+    if (button.contains(document.activeElement)) this.#onFocusLost();
+    button.remove();
   }
 }

@@ -5,6 +5,7 @@ import { Controls } from "./controls.js";
 import { h, icon } from "./dom.js";
 import { Figures } from "./figures.js";
 import { Grid } from "./grid.js";
+import { Inviting } from "./inviting.js";
 import { Link } from "./link.js";
 import { Meter } from "./meter.js";
 import { Moderating } from "./moderating.js";
@@ -28,7 +29,6 @@ export class Call {
   #own;
   #speaker;
   #roomName;
-  #roomLink;
   #title = h("h1", { tabindex: "-1" });
   #toasts = new Toasts(() => this.focus());
   #meter = new Meter();
@@ -51,7 +51,7 @@ export class Call {
   #count = h("span", { class: "count" });
   #open = h("span", { class: "open-note", hidden: true, text: "Open: anybody with the link can join", title: "This server asks nobody for an access token." });
   #lock = h("span", { class: "lock", hidden: true, title: "Sound and pictures are encrypted from person to person: the server cannot see or hear them. The chat is not." }, icon("lock"), "Encrypted");
-  #alone = this.#buildAlone();
+  #inviting;
   /** @type {(() => void)[]} */
   #stops = [];
 
@@ -61,7 +61,6 @@ export class Call {
     this.#own = own;
     this.#speaker = speaker;
     this.#roomName = roomName;
-    this.#roomLink = link;
     this.#link = new Link(room);
     this.#grid.onFocusLost = () => this.focus();
     this.#sound = new Sound({ speaker, onBlocked: (blocked) => this.#showSoundBlocked(blocked) });
@@ -98,6 +97,7 @@ export class Call {
       onChat: (may, why) => this.#chat.allow(may, why),
       onFocusLost: () => this.focus(),
     });
+    this.#inviting = new Inviting({ room, link, notice: (text) => this.#toasts.notice(text), onInvite: () => this.#invite() });
     this.#figures = new Figures({ room, own, grid: this.#grid });
     this.#shown = new Shown({ room, grid: this.#grid });
     this.element = this.#build();
@@ -141,7 +141,6 @@ export class Call {
 
   #build() {
     this.#title.textContent = this.#roomName;
-    const copy = h("button", { type: "button", class: "plain-button copy", onclick: () => void this.#copyLink() }, icon("link"), h("span", { text: "Copy link" }));
     const figures = h("button", { type: "button", class: "quiet", title: "Figures (S)", "aria-label": "Show or hide figures (S)", onclick: () => this.#toggleFigures() }, icon("stats"));
     return h(
       "div",
@@ -151,26 +150,16 @@ export class Call {
         { class: "top" },
         h("div", { class: "room" }, this.#title, this.#moderating.button, this.#open, this.#lock, this.#moderating.notes, this.#linkState, this.#toasts.notices),
         figures,
-        copy,
+        this.#inviting.button,
       ),
       this.#connectionBanner.element,
       h("div", { class: "hints" }, this.#soundBanner.element, this.#keyBanner.element, this.#moderating.banner),
       this.#toasts.problems,
-      this.#alone,
+      this.#inviting.alone,
       h("div", { class: "middle" }, h("main", { class: "stage" }, this.#grid.element), this.#moderating.panel.element, this.#chat.element),
       h("footer", { class: "bottom" }, this.#controls.element),
       this.#settings.element,
       this.#sound.element,
-    );
-  }
-
-  #buildAlone() {
-    return h(
-      "p",
-      { class: "alone", hidden: true },
-      "Nobody else is here yet. ",
-      h("button", { type: "button", class: "link", text: "Copy the link", onclick: () => void this.#copyLink() }),
-      " and send it to someone.",
     );
   }
 
@@ -184,6 +173,7 @@ export class Call {
       room.on("stateChanged", (change) => this.#stateChanged(change)),
       this.#link.on("changed", () => this.#showLink()),
       room.on("admissionAwaited", () => this.#showLink()),
+      room.on("permissionsChanged", () => this.#showCount(countOf(room))),
       room.on("participantJoined", ({ name }) => settled() && this.#toasts.notice(`${isolated(name)} joined`)),
       room.on("participantLeft", ({ participant, reason }) => {
         this.#announceLeft(participant.name, reason);
@@ -236,7 +226,7 @@ export class Call {
     this.#linkState.title = LINK_HINTS[state] ?? "";
     this.element.classList.toggle("reconnecting", isBroken);
     if (isReconnecting && this.#room.isAwaitingAdmission) {
-      this.#connectionBanner.show("The connection was lost. A moderator has to let you in again…");
+      this.#connectionBanner.show(`The connection was lost. A moderator of ${isolated(this.#roomName)} has to let you in again…`);
     } else if (isReconnecting) {
       this.#connectionBanner.show(explainReconnecting(this.#reason), { label: "Try now", onPress: () => this.#room.retryNow() });
     } else if (state === "connecting" && this.#room.isMediaBlocked) {
@@ -263,7 +253,7 @@ export class Call {
   #showCount(count) {
     this.#count.textContent = String(count);
     this.#count.setAttribute("aria-label", count === 1 ? "1 person" : `${count} people`);
-    this.#alone.hidden = count > 1 || this.#room.state !== "connected";
+    this.#inviting.show(count);
   }
 
   /** @param {boolean} blocked */
@@ -298,6 +288,11 @@ export class Call {
   #togglePeople(open) {
     if (open && this.#chat.isOpen) this.#toggleChat(false);
     this.#moderating.toggle(open);
+  }
+
+  #invite() {
+    this.#togglePeople(true);
+    this.#moderating.panel.invite();
   }
 
   #toggleFigures() {
@@ -343,15 +338,6 @@ export class Call {
     this.#speaker = "";
     this.#sound.choose("");
     this.#toasts.problem("The speaker is gone. The sound comes out where the system sends it.");
-  }
-
-  async #copyLink() {
-    try {
-      await navigator.clipboard.writeText(this.#roomLink);
-      this.#toasts.notice(this.#room.isEncrypted ? "The link is copied. Whoever has it can join and decrypt the call." : "The link is copied.");
-    } catch {
-      this.#toasts.notice(this.#roomLink);
-    }
   }
 
   /** @param {KeyboardEvent} event */

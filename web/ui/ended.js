@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { explainEnding } from "./words.js";
+import { explainEnding, mayRejoin } from "./words.js";
 
 /**
  * The page after the call: the reason for its end, and the way back.
@@ -8,7 +8,7 @@ import { explainEnding } from "./words.js";
  */
 export function endedPage({ reason, message, onRejoin, onHome }) {
   const { title, text } = explainEnding(reason, message);
-  const rejoin = h("button", { type: "button", class: "primary", text: "Join again", onclick: onRejoin });
+  const rejoin = mayRejoin(reason) && h("button", { type: "button", class: "primary", text: "Join again", onclick: onRejoin });
   const element = h(
     "main",
     { class: "ended" },

@@ -16,6 +16,11 @@ const TIMES = [
   [604_800, "1 week"],
 ];
 
+const HINT = "Whoever has the link can join without waiting, for the time that you choose. A lock keeps them out nevertheless.";
+/** On an open server an invitation ends with its room, and nobody needs one to join. */
+const OPEN_HINT =
+  "Whoever has the link need not wait to be let in, for the time that you choose and no longer than this call. A lock keeps them out nevertheless.";
+
 /** Links by which people pass the waiting room: a moderator makes them, sees which there are, and revokes them. */
 export class Invitations {
   #room;
@@ -60,12 +65,18 @@ export class Invitations {
     const { access } = this.#room;
     // Where a program of the operator's decides, or on an older server, there are none.
     this.element.hidden = !may || (access !== "open" && access !== "tokens");
-    this.#hint.textContent = `Whoever has the link passes the waiting room. A lock holds them nevertheless.${access === "open" ? " It counts until the call has ended." : ""}`;
+    this.#hint.textContent = access === "open" ? OPEN_HINT : HINT;
     this.#showList();
   }
 
   fold() {
     this.element.open = false;
+  }
+
+  /** Opens it, with the focus where an invitation is made. */
+  unfold() {
+    this.element.open = true;
+    this.#invite.focus();
   }
 
   #toggled() {
@@ -80,7 +91,8 @@ export class Invitations {
     try {
       await navigator.clipboard.writeText(link);
       this.#copy.hidden = true;
-      this.#notice(`The invitation is copied. It lets in until ${moment(expiresAtMs)}.`);
+      const end = this.#room.access === "open" ? ", or until the call ends" : "";
+      this.#notice(`The invitation is copied. It lets in until ${moment(expiresAtMs)}${end}.`);
     } catch {
       this.#copy.hidden = false;
       this.#copy.value = link;

@@ -1,4 +1,4 @@
-import { createKey, explainFault, Preconnection, proposeRoom, readRoom, Room } from "../client/index.js";
+import { CallError, createKey, explainFault, Preconnection, proposeRoom, readRoom, Room } from "../client/index.js";
 import { inventRoom, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
@@ -9,7 +9,7 @@ import { waitingPage } from "./waiting.js";
 import { isolated, sentence } from "./words.js";
 
 /**
- * @import { CallError, EncryptionSecret } from "../client/index.js"
+ * @import { EncryptionSecret } from "../client/index.js"
  * @import { Address } from "./address.js"
  * @import { RunningCall } from "./preferences.js"
  */
@@ -130,8 +130,15 @@ class App {
       rememberCall({ name: room.name, room: roomName, microphone: own.microphoneOn, camera: own.cameraOn });
     };
     const before = [...this.#root.childNodes];
+    let isUnwanted = false;
     const stop = room.on("admissionAwaited", () => {
-      const page = waitingPage({ room: roomName, onLeave: () => room.leave() });
+      // After a cut we wait again, before the same page.
+      if (this.#root.querySelector(".waiting-page")) return;
+      const onLeave = () => {
+        isUnwanted = true;
+        room.leave();
+      };
+      const page = waitingPage({ room, roomName, onLeave });
       this.#root.replaceChildren(page);
       page.querySelector("h1")?.focus();
     });
@@ -141,7 +148,7 @@ class App {
     } catch (error) {
       call.close();
       this.#root.replaceChildren(...before);
-      throw error;
+      throw isUnwanted ? new CallError("stopped_waiting", "") : error;
     }
     stop();
     addEventListener("pagehide", remember);

@@ -2,7 +2,7 @@ import { Banner } from "./banner.js";
 import { h, icon } from "./dom.js";
 import { OWN_TILE } from "./people.js";
 import { PeoplePanel } from "./people-panel.js";
-import { isolated, sentence } from "./words.js";
+import { explainWaiting, isolated, sentence } from "./words.js";
 
 /**
  * @import { ModeratedEvent, Room, Rules } from "../client/index.js"
@@ -34,7 +34,8 @@ export class Moderating {
   #isOver = false;
   /** @type {Readonly<Rules> | null} as last shown */
   #shown = null;
-  #waiting = 0;
+  /** @type {ReadonlySet<string>} ids of those who wait, as last told */
+  #waiting = new Set();
   /** @type {(() => void)[]} */
   #stops;
 
@@ -88,7 +89,7 @@ export class Moderating {
         if (change.raised && !isOwn) toasts.notice(`${this.#name(change.participantId)} raised a hand`);
         if (change.by && isOwn) toasts.notice(`${this.#name(change.by)} lowered your hand`);
       }),
-      room.on("waitingChanged", ({ size }) => this.#waitingChanged(size)),
+      room.on("waitingChanged", (waiting) => this.#waitingChanged(waiting)),
       room.on("moderated", (event) => this.#moderated(event)),
       own.on("changed", () => own.microphoneOn && this.#answerAsk()),
     ];
@@ -149,7 +150,7 @@ export class Moderating {
   }
 
   #showBadge() {
-    const waiting = this.#waiting;
+    const waiting = this.#waiting.size;
     this.#badge.hidden = waiting === 0;
     this.#badge.textContent = String(waiting);
     this.button.title = waiting === 0 ? "People (P)" : `People (P), ${waiting} waiting to be let in`;
@@ -193,10 +194,11 @@ export class Moderating {
     this.panel.update();
   }
 
-  /** @param {number} count */
-  #waitingChanged(count) {
-    if (count > this.#waiting) this.#toasts.notice(count === 1 ? "Somebody waits to be let in" : `${count} people wait to be let in`);
-    this.#waiting = count;
+  /** @param {ReadonlyMap<string, string>} waiting names by id */
+  #waitingChanged(waiting) {
+    const names = [...waiting].filter(([id]) => !this.#waiting.has(id)).map(([, name]) => name);
+    if (names.length > 0) this.#toasts.notice(explainWaiting(names));
+    this.#waiting = new Set(waiting.keys());
     this.#showBadge();
     this.panel.update();
   }
@@ -209,10 +211,11 @@ export class Moderating {
       const what = this.#own.silenced(trackId);
       if (what) this.#toasts.problem(`${who} turned your ${what} off.`);
     } else if (action === "ask_unmute") {
-      this.#banner.show(`${who} asks you to turn your microphone on.`, {
-        label: "Turn it on",
-        onPress: () => void this.#own.setMicrophone(true),
-      });
+      this.#banner.show(
+        `${who} asks you to turn your microphone on.`,
+        { label: "Turn it on", onPress: () => void this.#own.setMicrophone(true) },
+        { label: "Not now", onPress: () => this.#answerAsk() },
+      );
       clearTimeout(this.#asked);
       this.#asked = setTimeout(() => this.#answerAsk(), ASK_MS);
     }

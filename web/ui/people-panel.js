@@ -1,6 +1,7 @@
 import { action, certain } from "./buttons.js";
 import { h, icon } from "./dom.js";
 import { Invitations } from "./invitations.js";
+import { explainEntry } from "./words.js";
 
 /** @import { RemoteTrack, Room } from "../client/index.js" */
 
@@ -17,6 +18,7 @@ export class PeoplePanel {
   #waitingList = h("ul", { class: "people-list", role: "list" });
   #waiting = h("section", { class: "people-waiting", "aria-label": "Waiting to be let in", hidden: true }, h("h3", { text: "Waiting to be let in" }), this.#waitingList);
   #rules;
+  #entry = h("p", { class: "people-entry", hidden: true });
   #invitations;
   /** @type {Map<string, Row>} */
   #rows = new Map();
@@ -34,6 +36,7 @@ export class PeoplePanel {
       { class: "people-panel", "aria-label": "People", hidden: true },
       h("header", {}, h("h2", { text: "People", tabindex: "-1" }), close),
       this.#rules.element,
+      this.#entry,
       this.#waiting,
       this.#invitations.element,
       this.#list,
@@ -53,6 +56,11 @@ export class PeoplePanel {
     this.element.querySelector("h2")?.focus();
   }
 
+  /** Shows where invitations are made. */
+  invite() {
+    this.#invitations.unfold();
+  }
+
   /** Shows the room as it is now, once for all changes of a moment. */
   update() {
     if (!this.isOpen || this.#asked) return;
@@ -67,9 +75,12 @@ export class PeoplePanel {
   }
 
   #show() {
-    const { moderation, participantId, participants, permissions, name } = this.#room;
+    const { access, moderation, participantId, participants, permissions, name } = this.#room;
     const may = permissions.moderate;
     this.#rules.show(may);
+    const entry = explainEntry(access, may);
+    this.#entry.hidden = entry === "";
+    if (this.#entry.textContent !== entry) this.#entry.textContent = entry;
     this.#invitations.show(may);
     this.#showWaiting(may ? moderation.waiting : new Map());
     const { hands } = moderation;

@@ -1,6 +1,6 @@
 import { AudioLevels } from "../client/index.js";
 import { Tile } from "./tile.js";
-import { explainEncryption, explainTile, explainUnwatchable } from "./words.js";
+import { explainEncryption, explainTile, explainUnseen, explainUnwatchable } from "./words.js";
 
 /**
  * @import { Participant, RemoteTrack, Room } from "../client/index.js"
@@ -232,6 +232,8 @@ export class People {
       this.#waiting.delete(tile);
       return tile.setPaused(null);
     }
+    const { access, permissions } = this.#room;
+    if (!permissions.subscribe && !tile.own) return tile.setPaused(explainUnseen(access));
     const { hasMoved } = tile;
     const now = performance.now();
     if (hasMoved) this.#waiting.delete(tile);

@@ -13,6 +13,7 @@ import { firstCharacter } from "../client/index.js";
  */
 const ENDINGS = {
   left: { title: "You left the call", text: "" },
+  stopped_waiting: { title: "You stopped waiting", text: "You were not let in. Join again to wait again." },
   replaced: { title: "You joined from somewhere else", text: "This page was replaced by the newer one." },
   not_allowed: { title: "You may not join this call", text: "" },
   token_required: {
@@ -32,8 +33,8 @@ const ENDINGS = {
   waiting_timeout: { title: "Nobody let you in", text: "Tell a moderator of the call that you are here, then try again." },
   kicked: { title: "You were removed from the call", text: "" },
   room_closed: { title: "The room was closed", text: "" },
-  server_shutdown: { title: "The server is shutting down", text: "It did not come back in time." },
-  unreachable: { title: "The server cannot be reached", text: "Check your network, then try again." },
+  server_shutdown: { title: "The server was shut down", text: "It did not come back in time. Try again in a moment." },
+  unreachable: { title: "The server cannot be reached", text: "It may be down, or your network may be. Try again in a moment." },
   origin_refused: { title: "The server takes no calls from this page", text: "" },
   host_refused: { title: "The server takes no calls by this name", text: "" },
   websocket_blocked: {
@@ -75,6 +76,24 @@ const ENDINGS = {
 export function explainEnding(code, message) {
   const { title = "The call ended", text = "" } = ENDINGS[code] ?? {};
   return { title, text: text || message };
+}
+
+/** Endings after which the server lets nobody in again. */
+const FINAL = new Set(["banned"]);
+
+/** @param {string} code @returns {boolean} whether joining again may help */
+export function mayRejoin(code) {
+  return !FINAL.has(code);
+}
+
+/**
+ * @param {string | null} access the server's rule to let people in
+ * @param {boolean} mayInvite
+ * @returns {string} how others come into the call; empty where nobody needs to be told
+ */
+export function explainEntry(access, mayInvite) {
+  if (access === "open") return "This server is open: anybody with the link can join.";
+  return access === "tokens" && !mayInvite ? "Others need a link of their own to join. A moderator can make one, or whoever gave you yours." : "";
 }
 
 /**
@@ -204,6 +223,25 @@ const WAYS = Object.freeze({
  */
 export function explainSignaling({ isConnected, transport }) {
   return isConnected && transport !== null ? WAYS[transport] : "messages: reconnecting";
+}
+
+/**
+ * The reason that nobody else is seen, for their tiles.
+ *
+ * @param {string | null} access the server's rule to let people in
+ */
+export function explainUnseen(access) {
+  return access === "tokens" ? "your link does not let you see others" : "you may not see others in this room";
+}
+
+/**
+ * @param {string[]} names of people who wait to be let in
+ * @returns {string} a notice for those who may let them in
+ */
+export function explainWaiting([first, ...others]) {
+  const isOne = others.length === 0;
+  const more = others.length === 1 ? "one other" : `${others.length} others`;
+  return isOne ? `${isolated(first)} waits to be let in` : `${isolated(first)} and ${more} wait to be let in`;
 }
 
 /**

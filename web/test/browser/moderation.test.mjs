@@ -70,30 +70,41 @@ test("a microphone that a moderator mutes goes off for everybody, and comes back
   assert.match(await ada.locator(".toasts.problems").textContent(), /Boss turned your microphone off/);
   // Asked to, its owner turns it on; nobody else can.
   await act(boss, "Ada", "ask_unmute");
-  await ada.locator(".banner.ask button").click(PATIENCE);
+  await ada.locator(".banner.ask button", { hasText: "Turn it on" }).click(PATIENCE);
   await ada.waitForSelector('[data-control="microphone"][aria-pressed="true"]', PATIENCE);
   await isMuted(bob, false);
   assert.ok(await ada.locator(".banner.ask").isHidden(), "it is answered");
   await microphone.click();
   await isMuted(bob, true);
+  // Or its owner does not, and the question goes.
+  await act(boss, "Ada", "ask_unmute");
+  await ada.locator(".banner.ask button", { hasText: "Not now" }).focus(PATIENCE);
+  await ada.keyboard.press("Enter");
+  assert.ok(await ada.locator(".banner.ask").isHidden());
+  assert.equal(await microphone.getAttribute("aria-pressed"), "false");
+  assert.equal(await ada.evaluate(() => document.activeElement?.tagName), "H1", "the focus is not lost");
   assert.deepEqual(boss.complaints, []);
   await close(boss, ada, bob);
 });
 
 test("who is removed hears by whom, and who is banned stays out", async () => {
   const { room, boss } = await hall();
-  for (const [what, rejoined] of [
-    ["remove", ".call .tile.own"],
-    ["ban", ".ended h1"],
-  ]) {
+  for (const what of ["remove", "ban"]) {
     const ada = await enter(room, "Ada");
     await row(boss, "Ada").waitFor(PATIENCE);
     await certainly(row(boss, "Ada").locator(`[data-act=${what}]`));
     await ada.waitForSelector(".ended h1", PATIENCE);
     assert.equal(await ada.locator(".ended h1").textContent(), "You were removed from the call");
     assert.match(await ada.locator(".ended p").textContent(), /^Boss removed you/);
-    await ada.click(".ended .primary");
-    await ada.waitForSelector(rejoined, PATIENCE);
+    if (what === "remove") {
+      await ada.click(".ended .primary");
+      await ada.waitForSelector(".call .tile.own", PATIENCE);
+    } else {
+      assert.equal(await ada.locator(".ended button", { hasText: "Join again" }).count(), 0, "it would not help");
+      const again = await open(room, "Ada");
+      await again.waitForSelector(".ended h1", PATIENCE);
+      await close(again);
+    }
     await close(ada);
     await row(boss, "Ada").waitFor({ state: "detached", ...PATIENCE });
   }
@@ -155,11 +166,22 @@ test("newcomers wait until they are let in or sent away", async () => {
   const ada = await open(room, "Ada");
   await ada.waitForSelector(".waiting-page h1", PATIENCE);
   assert.equal(await ada.locator(".tile").count(), 0, "nobody is seen");
+  assert.equal(await ada.locator(".waiting-page p").first().textContent(), `You asked to join ${room} as Ada.`);
+  await boss.locator(".toast", { hasText: "Ada waits to be let in" }).waitFor(PATIENCE);
   await boss.waitForFunction(() => document.querySelector(".people-badge").textContent === "1", null, PATIENCE);
   await act(boss, "Ada", "admit");
   await ada.waitForSelector(".call .tile.own", PATIENCE);
   assert.equal(await ada.locator(".rule-notes").textContent(), "Waiting room");
   const eve = await open(room, "Eve");
+  await eve.waitForSelector(".waiting-page h1", PATIENCE);
+  await eve.locator("button", { hasText: "Do not wait" }).click();
+  await eve.waitForSelector(".ended:not(.waiting-page) h1", PATIENCE);
+  assert.deepEqual(
+    [await eve.locator(".ended h1").textContent(), await eve.locator(".ended p").textContent()],
+    ["You stopped waiting", "You were not let in. Join again to wait again."],
+  );
+  await row(boss, "Eve").waitFor({ state: "detached", ...PATIENCE });
+  await eve.click(".ended .primary");
   await eve.waitForSelector(".waiting-page h1", PATIENCE);
   await act(boss, "Eve", "deny");
   await eve.waitForSelector(".ended:not(.waiting-page) h1", PATIENCE);
@@ -253,7 +275,10 @@ test("a server that is started again gets its rules back, and whoever waits goes
   const eve = await open(room, "Eve");
   await eve.waitForSelector(".waiting-page h1", PATIENCE);
   await row(boss, "Eve").waitFor(PATIENCE);
+  const lost = eve.locator(".waiting-state", { hasText: "The connection was lost" }).waitFor(PATIENCE);
   await restart(() => server.terminate());
+  await lost;
+  await eve.locator(".waiting-state", { hasText: "A moderator has been told" }).waitFor(PATIENCE);
   await ruled("Waiting roomChat off");
   assert.deepEqual(await ids(), before);
   assert.ok(await eve.locator(".waiting-page").isVisible());

@@ -78,6 +78,47 @@ test("the join page says it beside its button, and a better link to the same pag
   await page.context().close();
 });
 
+test("a link that lets nobody in is not offered: a moderator invites, and others are told who does", async () => {
+  const room = "hall-invite";
+  const link = (...args) => `${autojoin(server.url, "Somebody", { ...QUIET, room })}#token=${token("--room", room, ...args)}`;
+  const guest = await openPage(browser, link("--name", "Ada"));
+  await inCall(guest);
+  assert.equal(await guest.locator(".alone").textContent(), "Nobody else is here yet. Others need a link of their own to join. A moderator can make one, or whoever gave you yours.");
+  assert.ok(await guest.locator(".copy").isHidden());
+  await guest.click(".people-button");
+  assert.match(await guest.locator(".people-entry").textContent(), /A moderator can make one/);
+  await guest.context().close();
+
+  const boss = await openPage(browser, link("--name", "Boss", "--moderate"));
+  await inCall(boss);
+  await boss.locator(".alone button", { hasText: "Invite" }).waitFor(PATIENCE);
+  for (const way of [".copy", ".alone button"]) {
+    await boss.click(way);
+    await boss.waitForSelector(".invitations[open] [data-act=invite]", PATIENCE);
+    assert.equal(await boss.evaluate(() => document.activeElement?.dataset.act), "invite", way);
+    assert.ok(await boss.locator(".people-entry").isHidden());
+    await boss.keyboard.press("Escape");
+    await boss.waitForSelector(".people-panel[hidden]", { state: "attached", ...PATIENCE });
+  }
+  assert.equal(await boss.locator(".copy").textContent(), "Invite");
+  await boss.context().close();
+});
+
+test("whoever may not see others reads so on their tiles", async () => {
+  const room = "hall-unseen";
+  const link = (name, more, ...args) => `${autojoin(server.url, name, { room, mic: 0, ...more })}#token=${token("--room", room, "--name", name, ...args)}`;
+  const ada = await openPage(browser, link("Ada", {}));
+  await inCall(ada);
+  const bob = await openPage(browser, link("Bob", { camera: 0 }, "--no-subscribe"));
+  await inCall(bob);
+  const note = bob.locator(".tile:not(.own) .note");
+  await note.filter({ hasText: "your link does not let you see others" }).waitFor(PATIENCE);
+  // Later as well: a picture that is late has other words.
+  await bob.waitForFunction((since) => performance.now() - since > 2_500, await bob.evaluate(() => performance.now()), PATIENCE);
+  assert.equal(await note.textContent(), "your link does not let you see others");
+  for (const page of [ada, bob]) await page.context().close();
+});
+
 test("an open server says so in the page", async (t) => {
   const open = await Server.start({ arrange: async () => [] });
   t.after(() => open.stop());
@@ -85,6 +126,13 @@ test("an open server says so in the page", async (t) => {
   await inCall(page);
   await page.waitForSelector(".open-note:not([hidden])", PATIENCE);
   assert.match(await page.locator(".open-note").textContent(), /anybody/);
+  assert.equal(await page.locator(".copy").textContent(), "Copy link");
+  // A phone has no place for it above the call.
+  await page.setViewportSize({ width: 375, height: 700 });
+  await page.waitForSelector(".open-note", { state: "hidden", ...PATIENCE });
+  await page.click(".people-button");
+  await page.locator(".people-entry", { hasText: "anybody with the link can join" }).waitFor(PATIENCE);
+  assert.match(await page.locator(".invitation-hint").textContent(), /for the time that you choose and no longer than this call/);
   assert.match(open.log, /open: whoever reaches/);
   await page.context().close();
 });
