@@ -93,6 +93,8 @@ test("a pointer over a chart shows the values of the table beneath it", { timeou
   await tab.locator("#delay .u-over").hover();
   const [time, p50, p99] = await tab.locator("#delay .u-legend .u-value").allTextContents();
   await tab.locator("#delay summary").click();
+  // Rows are made once the table has opened.
+  await tab.locator("#delay tbody tr").first().waitFor();
   const rows = await tab.locator("#delay tbody tr").evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent)));
   assert.deepEqual(rows.find(([at]) => at === time), [time, p50, p99]);
   assert.deepEqual(tab.complaints, []);
