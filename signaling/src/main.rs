@@ -7,6 +7,7 @@ mod process;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -236,22 +237,33 @@ async fn serve(
         let server = node.clone();
         servers.spawn(async move { server.serve_admin(listener).await });
     }
-    let mut outcome = Ok(());
     let reloads = stop.reloads();
-    loop {
-        tokio::select! {
-            () = stop.wait() => break,
-            () = node.media_ended() => {
-                outcome = Err("every media worker has failed".into());
-                break;
-            }
-            Some(ended) = servers.join_next() => match ended? {},
-            () = reloads.notified() => reload.run(&node).await,
-        }
-    }
+    let outcome = until_over(
+        stop.wait(),
+        node.media_ended(),
+        &mut servers,
+        reload.attend(&reloads, &node),
+    )
+    .await;
     stop.begin();
     node.shutdown().await;
     outcome
+}
+
+/// Returns when the server is to stop: it is `told` to, or has nothing left to serve with. It waits for all of these at
+/// once, for a reload may hang for as long as a disk does.
+async fn until_over(
+    told: impl Future<Output = ()>,
+    media_ended: impl Future<Output = ()>,
+    servers: &mut JoinSet<Infallible>,
+    reloads: impl Future<Output = Infallible>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    tokio::select! {
+        () = told => Ok(()),
+        () = media_ended => Err("every media worker has failed".into()),
+        Some(ended) = servers.join_next() => match ended? {},
+        never = reloads => match never {},
+    }
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -295,7 +307,31 @@ fn media_line(config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_reload_that_hangs_holds_up_neither_a_stop_nor_the_end_of_the_media() {
+        let mut servers = JoinSet::new();
+        servers.spawn(pending());
+        let hangs = Notify::new();
+        let reload = async || {
+            hangs.notify_one();
+            pending().await
+        };
+        let within = Duration::from_secs(20);
+        let stopped = until_over(hangs.notified(), pending(), &mut servers, reload());
+        let stopped = timeout(within, stopped).await.expect("in time");
+        assert!(stopped.is_ok());
+        let failed = until_over(pending(), hangs.notified(), &mut servers, reload());
+        let failed = timeout(within, failed).await.expect("in time");
+        assert!(failed.is_err());
+    }
 
     #[test]
     fn the_admin_listener_is_private_on_loopback_and_in_private_networks() {
