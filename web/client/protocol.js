@@ -249,7 +249,7 @@ const serverShapes = {
   stats: record({ id: optional(count), peer: nullable(peerStats) }),
   ok: record({ id: optional(count) }),
   pong: record({ id: optional(count) }),
-  error: record({ id: optional(count), code: text, message: text, fatal: flag }),
+  error: record({ id: optional(count), code: text, message: text, fatal: flag, retry_after_ms: optional(count) }),
   bye: record({ id: optional(count), reason: text, message: text, by: optional(text) }),
 };
 

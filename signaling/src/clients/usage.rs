@@ -88,6 +88,14 @@ impl Clients {
         }
     }
 
+    /// The time after which an address has less again, if that comes by itself.
+    pub(crate) fn retry_after(&self, exceeded: Exceeded) -> Option<Duration> {
+        match (exceeded, u32::try_from(self.limit(exceeded))) {
+            (Exceeded::Joins, Ok(limit @ 1..)) => Some(MINUTE / limit),
+            _ => None,
+        }
+    }
+
     /// Checks whether another connection is allowed, without taking it.
     ///
     /// # Errors
@@ -241,6 +249,11 @@ mod tests {
                 .count()
         };
         assert_eq!((joins(1), joins(1), joins(2)), (2, 0, 2));
+        let wait = clients.retry_after(Exceeded::Joins);
+        assert_eq!(
+            (wait, clients.retry_after(Exceeded::Rooms)),
+            (Some(MINUTE / 2), None)
+        );
         tokio::time::advance(MINUTE / 2).await;
         assert_eq!(joins(1), 1);
         tokio::time::advance(MINUTE * 9).await;

@@ -1,6 +1,7 @@
 //! Refusals of requests: a stable code and a sentence for people.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::access::TokenFault;
 use crate::clients::{Clients, Exceeded};
@@ -13,6 +14,8 @@ pub struct Refusal {
     pub code: &'static str,
     /// A sentence for people.
     pub message: String,
+    /// The time after which the same may succeed, if the server knows it.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -20,6 +23,14 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self {
+            retry_after,
+            ..self
         }
     }
 
@@ -138,7 +149,8 @@ impl Refusal {
     }
 
     pub(crate) fn per_address(clients: &Clients, exceeded: Exceeded) -> Self {
-        Self::new(exceeded.code(), clients.sentence(exceeded))
+        let refusal = Self::new(exceeded.code(), clients.sentence(exceeded));
+        refusal.retry_after(clients.retry_after(exceeded))
     }
 
     pub(crate) fn shutting_down() -> Self {
@@ -282,6 +294,7 @@ mod tests {
             let Refusal {
                 code: told,
                 message,
+                ..
             } = Refusal::of_data(reason);
             assert_eq!(told, code);
             assert!(

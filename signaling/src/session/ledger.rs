@@ -1,6 +1,7 @@
 //! The numbers and the token of one session: who may come back, and from where on.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::{Nonce, Secret, Token};
 
@@ -36,18 +37,40 @@ pub(crate) enum ResumeFault {
     Gap,
     /// More connections want this session than its owner has looked at.
     Overloaded,
+    /// Too much was sent again lately. It may come back after this time.
+    Replayed(Duration),
 }
 
 impl ResumeFault {
-    pub(crate) const CODES: [&'static str; 4] = [
+    pub(crate) const CODES: [&'static str; 5] = [
         "no_such_session",
         "session_used",
         "session_gap",
         "overloaded",
+        "rate_limited",
     ];
 
     pub(crate) fn code(self) -> &'static str {
-        Self::CODES[self as usize]
+        Self::CODES[self.index()]
+    }
+
+    /// Its place in [`CODES`](Self::CODES).
+    pub(super) fn index(self) -> usize {
+        match self {
+            Self::NoSuchSession => 0,
+            Self::Used => 1,
+            Self::Gap => 2,
+            Self::Overloaded => 3,
+            Self::Replayed(_) => 4,
+        }
+    }
+
+    /// The time after which the same resume may succeed, if that is known.
+    pub(crate) fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Replayed(wait) => Some(wait),
+            _ => None,
+        }
     }
 
     /// A sentence for people.
@@ -57,6 +80,9 @@ impl ResumeFault {
             Self::Used => "This token of the session was used before. Join again.",
             Self::Gap => "The messages that you miss are not kept any more. Join again.",
             Self::Overloaded => "The server is overloaded. Try again later.",
+            Self::Replayed(_) => {
+                "Too many messages were sent to you again lately. Try again in a few seconds."
+            }
         }
     }
 }
@@ -84,25 +110,33 @@ impl Ledger {
         self.received
     }
 
-    /// Checks a resume, and takes the token out of use. `kept`: numbers after which the server can go on. Nothing has
-    /// changed if it is refused.
+    /// Checks a resume, and takes the token out of use. `kept`: numbers after which the server can go on; after the last one
+    /// it sends nothing again. `wait`: the time after which it may send something again, if that is not now. Nothing has
+    /// changed if the resume is refused.
     ///
     /// # Errors
     ///
-    /// [`ResumeFault::Used`], [`ResumeFault::Gap`].
+    /// [`ResumeFault::Used`], [`ResumeFault::Gap`], [`ResumeFault::Replayed`].
     pub(crate) fn resume(
         &mut self,
         nonce: Nonce,
         comeback: Comeback,
         kept: RangeInclusive<u64>,
+        wait: Option<Duration>,
     ) -> Result<(), ResumeFault> {
         if nonce != self.current && self.last != Some(nonce) {
             return Err(ResumeFault::Used);
         }
-        match comeback {
-            Comeback::After(number) if !kept.contains(&number) => return Err(ResumeFault::Gap),
-            Comeback::After(_) => {}
-            Comeback::Fresh => self.received = 0,
+        match (comeback, wait) {
+            (Comeback::After(number), _) if !kept.contains(&number) => {
+                return Err(ResumeFault::Gap);
+            }
+            (Comeback::After(number), Some(wait)) if number < *kept.end() => {
+                return Err(ResumeFault::Replayed(wait));
+            }
+            (Comeback::After(_), _) => {}
+            // The door has counted it as a join.
+            (Comeback::Fresh, _) => self.received = 0,
         }
         self.last = Some(nonce);
         self.current = Nonce::random();
@@ -126,8 +160,9 @@ mod tests {
     fn a_token_is_for_one_resume_and_for_its_repetition() {
         let mut ledger = Ledger::new(Secret::random());
         let first = ledger.token();
-        let resume =
-            |ledger: &mut Ledger, token: Token| ledger.resume(token.nonce, Comeback::After(0), ALL);
+        let resume = |ledger: &mut Ledger, token: Token| {
+            ledger.resume(token.nonce, Comeback::After(0), ALL, None)
+        };
         assert_eq!(resume(&mut ledger, first), Ok(()));
         // The reply was lost: the client has the first token alone.
         let lost = ledger.token();
@@ -151,14 +186,27 @@ mod tests {
         ledger.heard(true);
         let token = ledger.token();
         for number in [2, 6] {
-            let refused = ledger.resume(token.nonce, Comeback::After(number), 3..=5);
+            let refused = ledger.resume(token.nonce, Comeback::After(number), 3..=5, None);
             assert_eq!(refused, Err(ResumeFault::Gap), "{number}");
         }
+        let wait = Duration::from_secs(1);
+        let refused = ledger.resume(token.nonce, Comeback::After(4), 3..=5, Some(wait));
+        assert_eq!(refused, Err(ResumeFault::Replayed(wait)));
         assert_eq!((ledger.token(), ledger.received()), (token, 1));
         assert_eq!(
-            ledger.resume(token.nonce, Comeback::After(3), 3..=5),
+            ledger.resume(token.nonce, Comeback::After(3), 3..=5, None),
             Ok(())
         );
+    }
+
+    #[test]
+    fn a_client_that_has_had_everything_or_remembers_nothing_is_sent_nothing_again() {
+        let mut ledger = Ledger::new(Secret::random());
+        for comeback in [Comeback::After(5), Comeback::Fresh] {
+            let nonce = ledger.token().nonce;
+            let wait = Some(Duration::from_secs(1));
+            assert_eq!(ledger.resume(nonce, comeback, 3..=5, wait), Ok(()));
+        }
     }
 
     #[test]
@@ -169,7 +217,7 @@ mod tests {
         ledger.heard(true);
         assert_eq!(ledger.received(), 2);
         let nonce = ledger.token().nonce;
-        assert_eq!(ledger.resume(nonce, Comeback::Fresh, 9..=9), Ok(()));
+        assert_eq!(ledger.resume(nonce, Comeback::Fresh, 9..=9, None), Ok(()));
         assert_eq!(ledger.received(), 0);
     }
 
@@ -180,6 +228,7 @@ mod tests {
             (ResumeFault::Used, "session_used"),
             (ResumeFault::Gap, "session_gap"),
             (ResumeFault::Overloaded, "overloaded"),
+            (ResumeFault::Replayed(Duration::ZERO), "rate_limited"),
         ] {
             assert_eq!(fault.code(), code);
         }

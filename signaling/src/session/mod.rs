@@ -12,6 +12,7 @@ mod ledger;
 mod outbox;
 mod queue;
 mod registry;
+mod replays;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -23,5 +24,6 @@ pub(crate) use outbox::{Outbox, Undelivered};
 pub(crate) use queue::{BEHIND, Queue};
 pub(crate) use queue::{Coalesce, Role, coalesced};
 pub(crate) use registry::{Away, Registered, SessionCounts, Sessions};
+pub(crate) use replays::Replays;
 pub use token::Secret;
 pub(crate) use token::{Nonce, Token};

@@ -14,10 +14,10 @@ use crate::memory::{Account, UNCOUNTED};
 const BYTES: usize = 16 << 20;
 /// Events that were taken and that the client has not acknowledged. Overflow: the oldest are forgotten, and a client that
 /// has missed one of them cannot go on. Clients acknowledge every 64; with so many under way the link holds seconds.
-const UNACKNOWLEDGED: usize = 4_096;
+pub(super) const UNACKNOWLEDGED: usize = 4_096;
 /// Bytes of those, the last one apart. Overflow: as above. A system holds as much of a connection on its way by default
 /// (4 MiB in Linux), so that a client may come back that has lost one full of messages.
-const UNACKNOWLEDGED_BYTES: usize = 4 << 20;
+pub(super) const UNACKNOWLEDGED_BYTES: usize = 4 << 20;
 /// Bytes between two looks at the process's budget.
 const STEP: usize = 16 << 10;
 
@@ -63,6 +63,8 @@ struct Kept<T: Coalesce> {
     /// Events among those that wait which were taken before, at most: those that have become needless are counted still.
     /// They are the first. A connection that is lost does not make its client slow.
     again: usize,
+    /// Events that were taken a second time, since [`Inbox::take_replayed`] was called.
+    replayed: usize,
     /// Bytes of all of them, as the account has them.
     bytes: usize,
     account: Account,
@@ -86,6 +88,7 @@ impl<T: Coalesce> Outbox<T> {
                 keeps_taken: false,
                 most,
                 again: 0,
+                replayed: 0,
                 bytes: 0,
                 account: open(Arc::clone(&evicted)),
                 attachments: 0,
@@ -196,6 +199,12 @@ impl<T: Coalesce> Inbox<T> {
         self.shared.lock().put_back();
     }
 
+    /// The number of events that were taken a second time, at most, since the last call. They are the first of those that
+    /// were taken since.
+    pub(crate) fn take_replayed(&self) -> usize {
+        std::mem::take(&mut self.shared.lock().replayed)
+    }
+
     /// Keeps an event of this end's own, in the way of the room.
     pub(crate) fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
         self.shared.put(event, bytes)
@@ -300,7 +309,9 @@ impl<T: Coalesce> Kept<T> {
             self.taken.push_back((event, bytes));
             count += 1;
         }
-        self.again = self.again.saturating_sub(count);
+        let again = count.min(self.again);
+        self.again -= again;
+        self.replayed += again;
         count
     }
 
@@ -460,9 +471,16 @@ mod tests {
         assert!(inbox.acknowledge(1) && inbox.acknowledge(0), "again");
         assert_eq!(inbox.kept(), 1..=4);
         inbox.rewind(3);
+        assert_eq!(inbox.take_replayed(), 0);
         assert_eq!((inbox.kept(), taken(&mut inbox, 9)), (3..=3, vec![4, 5, 6]));
+        assert_eq!(inbox.take_replayed(), 1, "two come for the first time");
+        for _ in 0..2 {
+            inbox.rewind(4);
+            assert_eq!(taken(&mut inbox, 9), [5, 6]);
+        }
         inbox.rewind(6);
         assert!(taken(&mut inbox, 9).is_empty());
+        assert_eq!((inbox.take_replayed(), inbox.take_replayed()), (4, 0));
     }
 
     #[test]

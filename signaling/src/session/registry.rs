@@ -161,7 +161,7 @@ impl<K> Sessions<K> {
     }
 
     pub(crate) fn count_refused(&self, fault: ResumeFault) {
-        self.0.refused[fault as usize].fetch_add(1, Ordering::Relaxed);
+        self.0.refused[fault.index()].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn counts(&self) -> SessionCounts {

@@ -127,7 +127,7 @@ impl World {
         let comeback = Comeback::After(self.received.len() as u64);
         let resumed = self
             .ledger
-            .resume(self.token.nonce, comeback, self.inbox.kept());
+            .resume(self.token.nonce, comeback, self.inbox.kept(), None);
         assert_eq!(resumed, Ok(()));
         self.inbox.rewind(self.received.len() as u64);
         self.begin(is_lost);
@@ -149,9 +149,9 @@ impl World {
 
     /// A page that was loaded again.
     fn reload(&mut self) {
-        let resumed = self
-            .ledger
-            .resume(self.token.nonce, Comeback::Fresh, self.inbox.kept());
+        let resumed =
+            self.ledger
+                .resume(self.token.nonce, Comeback::Fresh, self.inbox.kept(), None);
         assert_eq!(resumed, Ok(()));
         (self.outbox, self.inbox) = ways();
         self.told = 0;
@@ -165,12 +165,14 @@ impl World {
         let kept = self.inbox.kept();
         if let Some(token) = self.dead.get(which % self.dead.len().max(1)) {
             for comeback in [Comeback::Fresh, Comeback::After(*kept.end())] {
-                let resumed = self.ledger.resume(token.nonce, comeback, kept.clone());
+                let resumed = self
+                    .ledger
+                    .resume(token.nonce, comeback, kept.clone(), None);
                 assert_eq!(resumed, Err(ResumeFault::Used));
             }
         }
         let beyond = Comeback::After(kept.end() + 1 + which as u64);
-        let resumed = self.ledger.resume(self.token.nonce, beyond, kept);
+        let resumed = self.ledger.resume(self.token.nonce, beyond, kept, None);
         assert!(resumed.is_err());
         assert_eq!(self.ledger.token(), before);
     }

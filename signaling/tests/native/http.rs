@@ -160,7 +160,7 @@ async fn counters_are_served_apart_from_the_page() {
     expected["sockets"] = serde_json::json!({"websocket": 2, "sse": 0, "polling": 0});
     expected["sessions"] = serde_json::json!({
         "open": 0, "away": 0, "resumed": 0,
-        "refused": {"no_such_session": 0, "session_used": 0, "session_gap": 0, "overloaded": 0},
+        "refused": {"no_such_session": 0, "session_used": 0, "session_gap": 0, "overloaded": 0, "rate_limited": 0},
     });
     let door = serde_json::json!({
         "not_allowed": 0, "token_expired": 0, "token_revoked": 0, "token_invalid": 0, "token_not_yet_valid": 0, "token_required": 0,

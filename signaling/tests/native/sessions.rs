@@ -322,6 +322,54 @@ async fn a_resume_does_not_wait_for_a_connection_that_takes_nothing() {
     drop(client);
 }
 
+/// One request of some hundred bytes would have megabytes sent, for ever.
+#[tokio::test]
+async fn a_client_that_says_again_and_again_that_it_has_had_nothing_is_held_up() {
+    const MOST: usize = 16;
+    let server = Server::with(|config| config.limits.chat_history = 2_000).await;
+    let mut ada = server.join("Ada").await;
+    let rooms = server.node.rooms();
+    for number in 0..2_000 {
+        let says = ServerSays::Chat {
+            name: "Server".into(),
+            text: format!("{number} {}", "x".repeat(1_900)),
+        };
+        let told = rooms.tell("room", Recipient::Everyone, says).await;
+        told.expect("told");
+        ada.next().await;
+    }
+    let mut grace = Member::join(&server, "Grace").await;
+    let mut times = 0;
+    let refusal = loop {
+        grace.client = server.connect().await;
+        let comeback = ClientMessage::Resume(resume(&grace.token, 0));
+        match grace.client.request(comeback).await {
+            ServerMessage::Resumed { session, .. } => grace.token = session.as_str().to_owned(),
+            ServerMessage::Error(refusal) => break refusal,
+            other => panic!("{other:?}"),
+        }
+        let welcome = grace.client.next().await;
+        assert!(matches!(welcome, ServerMessage::Welcome(_)), "{welcome:?}");
+        times += 1;
+        assert!(times < 4 * MOST, "sent {times} times");
+    };
+    assert!(times >= MOST, "{times}");
+    assert_eq!(
+        (refusal.code.as_str(), refusal.fatal),
+        ("rate_limited", false)
+    );
+    let wait = refusal.retry_after_ms.expect("a time");
+    assert!((1..=5_000).contains(&wait), "{wait}");
+    let admin = server.admin().await;
+    let stats = crate::http::get(admin, "/stats").await.body;
+    let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
+    assert_eq!(stats["sessions"]["refused"]["rate_limited"], 1);
+    // Who has had everything costs nothing, and loses nothing.
+    let comeback = resume(&grace.token, 1);
+    resumed(&mut grace.client, comeback).await;
+    grace.client.expect_ok(chat("back")).await;
+}
+
 #[tokio::test]
 async fn who_does_not_come_back_leaves() {
     let server = Server::with(|config| config.limits.reconnect_grace_ms = 1_200).await;

@@ -1,6 +1,7 @@
 //! The rooms' model and the wire format, side by side.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -252,7 +253,14 @@ pub(super) fn refused(id: Option<u32>, refusal: &room::Refusal) -> Refusal {
         code: refusal.code.to_owned(),
         message: refusal.message.clone(),
         fatal: false,
+        retry_after_ms: refusal.retry_after.map(milliseconds),
     }
+}
+
+/// Rounded up, so that nobody comes too early.
+fn milliseconds(time: Duration) -> u64 {
+    let whole = time.as_nanos().div_ceil(1_000_000);
+    u64::try_from(whole).unwrap_or(u64::MAX)
 }
 
 fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {

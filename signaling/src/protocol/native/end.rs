@@ -136,6 +136,7 @@ impl End {
                     code: code.to_owned(),
                     message,
                     fatal: true,
+                    retry_after_ms: None,
                 }),
                 code: close,
                 reason: code,

@@ -16,7 +16,7 @@ use super::session::Knock;
 use super::{ClientFrame, ClientMessage, Native, Offer, ServerMessage, SessionInfo, convert};
 use crate::clients::ClientAddress;
 use crate::room::{Action, Command, Event, Membership, NamedView, Secret, Told};
-use crate::session::{Away, Comeback, Ledger, Registered, ResumeFault};
+use crate::session::{Away, Comeback, Ledger, Registered, Replays, ResumeFault};
 
 /// Events written with one flush; the next batch waits for the socket.
 const BATCH: usize = 64;
@@ -40,6 +40,7 @@ pub(super) struct Owner {
 
 struct Session {
     ledger: Ledger,
+    replays: Replays,
     registered: Registered<Box<Knock>>,
     /// The others know that it has no connection.
     is_told_away: bool,
@@ -88,6 +89,7 @@ impl Owner {
     ) -> Self {
         let session = session.map(|(secret, room)| Session {
             ledger: Ledger::new(secret),
+            replays: Replays::new(Instant::now()),
             registered: native.sessions.register(secret, room),
             is_told_away: false,
         });
@@ -247,7 +249,11 @@ impl Owner {
         };
         let kept = self.membership.events.kept();
         let judged = match &mut self.session {
-            Some(session) => session.ledger.resume(knock.nonce, knock.comeback, kept),
+            Some(session) => {
+                let wait = session.replays.wait(Instant::now());
+                let ledger = &mut session.ledger;
+                ledger.resume(knock.nonce, knock.comeback, kept, wait)
+            }
             None => Err(ResumeFault::NoSuchSession),
         };
         match judged {
@@ -300,6 +306,7 @@ impl Owner {
                     if count == 0 {
                         return Err(self.let_go().await);
                     }
+                    self.count_replayed(&events);
                     let texts = self.texts(&mut events);
                     self.write(connection, texts).await?;
                 }
@@ -341,9 +348,21 @@ impl Owner {
                 }
             }
         }
+        self.count_replayed(&events);
         let message = message.into_iter().map(Utf8Bytes::from);
         let texts = message.chain(self.texts(&mut events));
         self.write(connection, texts).await
+    }
+
+    /// Counts those of these events, the first of them, that the client is sent a second time.
+    fn count_replayed(&mut self, events: &[Told]) {
+        let replayed = self.membership.events.take_replayed();
+        if let Some(session) = &mut self.session
+            && replayed > 0
+        {
+            let bytes = events.iter().take(replayed).map(|told| told.weight());
+            session.replays.count(Instant::now(), replayed, bytes.sum());
+        }
     }
 
     /// The texts of events, each made when it is written. A welcome that is written again has the token of now.

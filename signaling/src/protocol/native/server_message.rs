@@ -664,4 +664,7 @@ pub struct Refusal {
     pub message: String,
     /// Whether the socket closes.
     pub fatal: bool,
+    /// The time after which the same may succeed, in milliseconds, if the server knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }

@@ -123,8 +123,11 @@ async fn resume_session(
     let sessions = &native.sessions;
     let refused = |(connection, fault): (Connection, ResumeFault)| {
         sessions.count_refused(fault);
-        info!(code = fault.code(), "session not resumed");
-        (connection, refuse(id, fault.code(), fault.sentence()))
+        let address = connection.client.as_ref().map(tracing::field::display);
+        info!(address, code = fault.code(), "session not resumed");
+        let refusal = room::Refusal::new(fault.code(), fault.sentence());
+        let refusal = refusal.retry_after(fault.retry_after());
+        (connection, Refused { id, refusal })
     };
     let Ok(token) = resume.session.as_str().parse::<Token>() else {
         return Some(refused((connection, ResumeFault::NoSuchSession)));

@@ -254,7 +254,7 @@ fn stopping() -> NotServed {
 }
 
 pub(super) fn short() -> NotServed {
-    let room::Refusal { code, message } = room::Refusal::server_memory();
+    let room::Refusal { code, message, .. } = room::Refusal::server_memory();
     NotServed::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
 }
 
