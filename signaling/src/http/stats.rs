@@ -43,7 +43,7 @@ struct NodeStats {
     moderation_refused: BTreeMap<&'static str, u64>,
     media_never_connected: u64,
     sessions: Sessions,
-    /// Sockets of clients by their transport.
+    /// Sockets of clients by their kind.
     sockets: BTreeMap<&'static str, usize>,
     /// None without TLS.
     tls_handshakes: Option<Handshakes>,

@@ -293,9 +293,9 @@ impl Room {
             Wish::Do { command, place } => self.queue(who, command, place),
             Wish::BeginAnew { renewal, place } => self.queue_renewal(who, *renewal, place),
             Wish::Presence(connected) => self.set_presence(who, connected),
-            Wish::Moved(client) => {
+            Wish::Moved(client, socket) => {
                 if let Some(participant) = self.participants.get_mut(who) {
-                    participant.client = client;
+                    (participant.client, participant.socket) = (client, Some(socket));
                 }
             }
             Wish::Leave(reason) => self.remove(who, reason),
@@ -346,6 +346,7 @@ impl Room {
             metadata: entrant.metadata,
             identity,
             client: entrant.client,
+            socket: entrant.socket,
             permissions,
             token_expires_s: token.expires_s,
             auto_subscribe,

@@ -203,6 +203,7 @@ mod tests {
             auto_subscribe: true,
             request: None,
             client: None,
+            socket: None,
             token: None,
             http: None,
             takes_batches: false,

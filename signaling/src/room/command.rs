@@ -25,6 +25,8 @@ pub struct Entrant {
     pub request: Option<u32>,
     /// The address that it comes from, for the limits of each address. None: no limits.
     pub client: Option<ClientAddress>,
+    /// The kind of socket that its messages take, for `/stats`. None: no socket of this server.
+    pub socket: Option<SocketKind>,
     /// The access token that it brings.
     pub token: Option<Token>,
     /// The HTTP request that its connection began with, for the embedder's hooks.
@@ -37,6 +39,31 @@ pub struct Entrant {
     pub session: Option<Secret>,
     /// Its views of tracks, taken as soon as it is in the room.
     pub views: Vec<NamedView>,
+}
+
+/// The kinds of sockets that carry a participant's messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SocketKind {
+    /// A WebSocket.
+    WebSocket,
+    /// Server-sent events down, requests up.
+    Sse,
+    /// Requests both ways, whether or not the server holds them until it has something to say.
+    Polling,
+}
+
+impl SocketKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::WebSocket, Self::Sse, Self::Polling];
+
+    /// Its name in `/stats`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Sse => "sse",
+            Self::Polling => "polling",
+        }
+    }
 }
 
 /// The rooms that somebody sees as their audience does.
@@ -253,6 +280,7 @@ mod tests {
             auto_subscribe: true,
             request: None,
             client: None,
+            socket: None,
             token: None,
             http: None,
             takes_batches: false,

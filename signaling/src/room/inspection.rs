@@ -3,7 +3,7 @@
 use super::actor::Room;
 use super::participant::Participant;
 use super::registry::Inspection;
-use super::{ParticipantId, ParticipantStats, PeerStats, RoomStats};
+use super::{ParticipantId, ParticipantStats, PeerStats, RoomStats, SocketKind};
 use crate::media::{PeerId, SfuError, stats};
 
 impl Room {
@@ -26,12 +26,15 @@ impl Room {
 
     /// Asks for one peer after the other: otherwise a full room would fill the workers' queues.
     fn room_stats(&mut self, then: impl FnOnce(Result<RoomStats, SfuError>) + Send + 'static) {
-        let known = |participant: &Participant| {
-            let (id, name) = (participant.id.clone(), participant.name.clone());
-            (id, name, participant.is_away, participant.peer)
+        let known = |participant: &Participant| ParticipantStats {
+            participant: participant.id.clone(),
+            name: participant.name.clone(),
+            away: participant.is_away,
+            socket: participant.socket.map(SocketKind::as_str),
+            peer: None,
         };
         let people: Vec<_> = self.in_order().map(known).collect();
-        let peers: Vec<_> = people.iter().map(|(_, _, _, peer)| *peer).collect();
+        let peers: Vec<_> = self.in_order().map(|it| it.peer).collect();
         self.ask(
             move |media| {
                 Box::pin(async move {
@@ -48,14 +51,9 @@ impl Room {
             move |room, all| {
                 then(all.map(|all| {
                     let people = people.into_iter().zip(all);
-                    let participants = people.map(|((participant, name, away, _), stats)| {
-                        let peer = stats.map(|stats| room.name_stats(stats));
-                        ParticipantStats {
-                            participant,
-                            name,
-                            away,
-                            peer,
-                        }
+                    let participants = people.map(|(known, stats)| ParticipantStats {
+                        peer: stats.map(|stats| room.name_stats(stats)),
+                        ..known
                     });
                     RoomStats {
                         room: room.name.as_str().to_owned(),

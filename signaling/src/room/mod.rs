@@ -37,7 +37,7 @@ mod view;
 pub use crate::session::{Inbox, Secret};
 pub(crate) use admission::IDENTITY_BYTES;
 pub(crate) use command::room_name;
-pub use command::{Action, Audience, Carried, Command, Entrant, NamedView, Source};
+pub use command::{Action, Audience, Carried, Command, Entrant, NamedView, SocketKind, Source};
 pub use event::{
     Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription,
     NamedUnwatchable, ParticipantInfo, Snapshot, Speakers, TrackInfo,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::admission::Guest;
 use super::lane::Lane;
 use super::moderation::Comer;
-use super::{Ending, ParticipantId, ParticipantInfo, Source, Told, TrackInfo};
+use super::{Ending, ParticipantId, ParticipantInfo, SocketKind, Source, Told, TrackInfo};
 use crate::clients::ClientAddress;
 use crate::hooks::Permissions;
 use crate::media::{MediaKind, Needs, PeerId, TrackId, TrackSettings, View};
@@ -31,6 +31,8 @@ pub(super) struct Participant {
     pub(super) identity: Option<Arc<str>>,
     /// Its address; none where the server does not tell addresses.
     pub(super) client: Option<ClientAddress>,
+    /// The socket that its client has, or had last.
+    pub(super) socket: Option<SocketKind>,
     pub(super) permissions: Permissions,
     /// The end of the access token that it came by; Unix time in seconds.
     pub(super) token_expires_s: Option<u64>,
@@ -107,6 +109,7 @@ impl Participant {
         self.auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
         self.token_expires_s = token.expires_s;
         self.takes_batches = entrant.takes_batches;
+        self.socket = entrant.socket;
         let is_changed = entrant.name != self.name || entrant.metadata != self.metadata;
         (self.name, self.metadata) = (entrant.name, entrant.metadata);
         is_changed

@@ -26,7 +26,8 @@ use super::stay::Stay;
 use super::tally::Tally;
 use super::vacancy::{Vacancies, Vacancy};
 use super::{
-    Ending, LeaveReason, NamedView, ParticipantId, Refusal, RoomSnapshot, RoomStats, Timeline, Told,
+    Ending, LeaveReason, NamedView, ParticipantId, Refusal, RoomSnapshot, RoomStats, SocketKind,
+    Timeline, Told,
 };
 use crate::access::{Access, TokenFault};
 use crate::clients::{ClientAddress, Clients, Exceeded, Held};
@@ -151,8 +152,8 @@ pub(super) enum Wish {
     },
     /// Its session has a connection, or has none.
     Presence(bool),
-    /// It comes from another address than before, by which it would be banned.
-    Moved(Option<ClientAddress>),
+    /// It comes from another address than before, by which it would be banned, or by another kind of socket.
+    Moved(Option<ClientAddress>, SocketKind),
     Leave(LeaveReason),
 }
 
@@ -506,9 +507,9 @@ impl Membership {
         self.wish(Wish::Presence(connected)).await;
     }
 
-    /// Tells the room that its client comes from another address.
-    pub(crate) async fn moved(&self, client: Option<ClientAddress>) {
-        self.wish(Wish::Moved(client)).await;
+    /// Tells the room that its client comes from another address, or by another kind of socket.
+    pub(crate) async fn moved(&self, client: Option<ClientAddress>, socket: SocketKind) {
+        self.wish(Wish::Moved(client, socket)).await;
     }
 
     /// Leaves the room.

@@ -26,6 +26,9 @@ pub struct ParticipantStats {
     pub name: String,
     /// Its session has had no connection for a while, and the others know.
     pub away: bool,
+    /// The socket that carries its messages, or carried them last: `websocket`, `sse` or `polling`. None: it has joined
+    /// through the embedder.
+    pub socket: Option<&'static str>,
     /// The transport's counters; none while there is no transport.
     pub peer: Option<PeerStats>,
 }

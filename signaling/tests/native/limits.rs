@@ -297,6 +297,7 @@ pub(crate) fn entrant(name: &str) -> Entrant {
         auto_subscribe: true,
         request: None,
         client: None,
+        socket: None,
         token: None,
         http: None,
         takes_batches: false,

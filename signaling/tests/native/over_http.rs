@@ -173,6 +173,17 @@ fn token(welcome: &Value) -> String {
         .to_owned()
 }
 
+/// The sockets of everybody in the room `room`, as operators are told them.
+async fn sockets(admin: SocketAddr) -> Vec<(String, String)> {
+    let stats = get(admin, "/stats?room=room").await.body;
+    let stats: Value = serde_json::from_str(&stats).expect("JSON");
+    let people = stats["participants"].as_array().expect("people").iter();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    people
+        .map(|it| (text(&it["name"]), text(&it["socket"])))
+        .collect()
+}
+
 async fn heard(client: &mut Client, text: &str) {
     client
         .find(|message| match message {
@@ -205,6 +216,12 @@ async fn a_session_moves_from_transport_to_transport() {
     }
     let welcome = events.next().await;
     assert_eq!(welcome["type"], "welcome");
+    let admin = server.admin().await;
+    let expected = |socket: &str| {
+        [("Ada", "websocket"), ("Grace", socket)]
+            .map(|(name, socket)| (name.to_owned(), socket.to_owned()))
+    };
+    assert_eq!(sockets(admin).await, expected("sse"));
     events
         .send(
             &server,
@@ -218,12 +235,14 @@ async fn a_session_moves_from_transport_to_transport() {
     // The stream is cut. The welcome was had, and nothing else.
     drop(events);
     away(&mut ada).await;
+    assert_eq!(sockets(admin).await, expected("sse"), "the last one");
     let resume = json!({"type": "resume", "id": 2, "session": token(&welcome), "received": 1});
     let (mut polls, first) = Polls::open(&server, json!([resume])).await;
     assert_eq!(
         (&first[0]["type"], &first[0]["received"]),
         (&json!("resumed"), &json!(1))
     );
+    assert_eq!(sockets(admin).await, expected("polling"));
     let token = first[0]["session"].as_str().expect("a token").to_owned();
     // Joined by `messages` of a poll.
     let body = json!({"connection": polls.connection, "wait_ms": 0, "messages": [say("by poll")]});
@@ -237,6 +256,7 @@ async fn a_session_moves_from_transport_to_transport() {
         panic!("not resumed");
     };
     assert_eq!(received, 2);
+    assert_eq!(sockets(admin).await, expected("websocket"));
     for text in ["by stream", "to the stream", "by poll"] {
         heard(&mut client, text).await;
     }

@@ -14,7 +14,7 @@ use super::wire::{Received, Wire};
 use super::{ClientFrame, ClientMessage, Native, ServerMessage};
 use crate::clients::{ClientAddress, Held};
 use crate::hooks::HttpRequest;
-use crate::room::StopSignal;
+use crate::room::{SocketKind, StopSignal};
 
 /// A wire, and everything that lasts as long as it.
 pub(super) struct Connection {
@@ -34,6 +34,7 @@ pub(super) struct Hold {
     pub(super) _permit: tokio::sync::OwnedSemaphorePermit,
     pub(super) _held: Option<Held>,
     pub(super) _counted: Counted,
+    pub(super) socket: SocketKind,
     /// The server's shutdown waits for it.
     pub(super) stop: StopSignal,
 }

@@ -15,7 +15,7 @@ use super::rate::RateLimit;
 use super::session::Knock;
 use super::{ClientFrame, ClientMessage, Native, Offer, ServerMessage, SessionInfo, convert};
 use crate::clients::ClientAddress;
-use crate::room::{Action, Command, Event, Membership, NamedView, Secret, Told};
+use crate::room::{Action, Command, Event, Membership, NamedView, Secret, SocketKind, Told};
 use crate::session::{Away, Comeback, Ledger, Registered, Replays, ResumeFault};
 
 /// Events written with one flush; the next batch waits for the socket.
@@ -32,8 +32,8 @@ pub(super) struct Owner {
     native: Arc<Native>,
     membership: Membership,
     rate: RateLimit,
-    /// The address that its client came from last.
-    client: Option<ClientAddress>,
+    /// The address that its client came from last, and the kind of socket. None: it has had no connection yet.
+    came: Option<(Option<ClientAddress>, SocketKind)>,
     /// None: the participant leaves with its connection.
     session: Option<Session>,
 }
@@ -97,14 +97,14 @@ impl Owner {
             native,
             membership,
             rate,
-            client: None,
+            came: None,
             session,
         }
     }
 
     /// Attends one connection after the other, until the participant leaves.
     pub(super) async fn run(mut self, connection: Connection, opening: Opening) {
-        self.client = connection.client;
+        self.came = Some((connection.client, connection.hold.socket));
         let mut connected = Some((connection, opening));
         let (end, last) = loop {
             let (turn, last) = match connected.take() {
@@ -187,9 +187,9 @@ impl Owner {
         let is_fresh = comeback == Comeback::Fresh;
         info!(%participant, fresh = is_fresh, "session resumed");
         self.native.sessions.count_resumed();
-        if connection.client != self.client {
-            self.client = connection.client;
-            self.membership.moved(self.client).await;
+        let (client, socket) = (connection.client, connection.hold.socket);
+        if self.came.replace((client, socket)) != Some((client, socket)) {
+            self.membership.moved(client, socket).await;
         }
         let mut message = None;
         if let Some(session) = &mut self.session {

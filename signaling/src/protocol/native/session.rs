@@ -219,6 +219,7 @@ impl Hall {
             auto_subscribe: join.auto_subscribe,
             request: id,
             client: connection.client,
+            socket: Some(connection.hold.socket),
             token: join.token,
             http: connection.http.clone(),
             takes_batches: join.batch,

@@ -29,7 +29,7 @@ use crate::hooks::HttpRequest;
 use crate::live::Live;
 use crate::media::{self, SENDER_PROTOCOL};
 use crate::memory::{Budget, Unread};
-use crate::room::{self, Rooms};
+use crate::room::{self, Rooms, SocketKind};
 use crate::session::{SessionCounts, Sessions};
 
 /// The state that all sessions of this protocol share.
@@ -43,22 +43,11 @@ pub(crate) struct Native {
     pub(super) sockets: Sockets,
     /// A permit for each socket allowed.
     connections: Arc<Semaphore>,
-    /// Sockets that there are, by their transport.
-    open: [Arc<AtomicUsize>; TRANSPORTS.len()],
+    /// Sockets that there are, by their kind.
+    open: [Arc<AtomicUsize>; SocketKind::ALL.len()],
 }
 
-/// The ways in which a client may have a socket, as `/stats` names them.
-pub(crate) const TRANSPORTS: [&str; 3] = ["websocket", "sse", "polling"];
-
-/// The way of one socket.
-#[derive(Clone, Copy)]
-pub(super) enum Transport {
-    WebSocket,
-    Sse,
-    Polling,
-}
-
-impl From<Kind> for Transport {
+impl From<Kind> for SocketKind {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Stream => Self::Sse,
@@ -110,10 +99,11 @@ impl Native {
         }
     }
 
-    /// Sockets that there are, by their transport.
+    /// Sockets that there are, by their kind.
     pub(crate) fn open_sockets(&self) -> BTreeMap<&'static str, usize> {
         let counts = self.open.iter().map(|count| count.load(Ordering::Relaxed));
-        TRANSPORTS.into_iter().zip(counts).collect()
+        let kinds = SocketKind::ALL.map(SocketKind::as_str);
+        kinds.into_iter().zip(counts).collect()
     }
 
     /// The sessions of this server, by their numbers.
@@ -144,7 +134,7 @@ pub(crate) async fn upgrade(
         Err(lack) => return Ok(lack.into_response()),
     };
     let client = client_of(&parts, &native.trusted_proxies);
-    let hold = admit(&native, client, Transport::WebSocket)?;
+    let hold = admit(&native, client, SocketKind::WebSocket)?;
     let response = handshake.accepted();
     let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
     let http = http_request(&native, parts);
@@ -171,11 +161,11 @@ pub(crate) async fn upgrade(
     Ok(response)
 }
 
-/// Lets a socket in, of whatever transport, or refuses it.
+/// Lets a socket in, of whatever kind, or refuses it.
 pub(super) fn admit(
     native: &Native,
     client: Option<ClientAddress>,
-    transport: Transport,
+    socket: SocketKind,
 ) -> Result<Hold, NotServed> {
     let stop = native.rooms.stop_signal();
     if stop.is_stopped() {
@@ -190,12 +180,13 @@ pub(super) fn admit(
     let clients = native.rooms.clients();
     let held = client.map(|address| clients.connect(address)).transpose();
     let held = held.map_err(|exceeded| too_many(native, client, exceeded))?;
-    let open = &native.open[transport as usize];
+    let open = &native.open[socket as usize];
     open.fetch_add(1, Ordering::Relaxed);
     Ok(Hold {
         _permit: permit,
         _held: held,
         _counted: Counted(open.clone()),
+        socket,
         stop,
     })
 }
