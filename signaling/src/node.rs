@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::access::Keys;
 use crate::config::{CipherSetting, Config, ConfigError, IceServer};
 use crate::hooks::{Authority, Hooks};
-use crate::http::{self, Assets, Bounds, Hosts, Origins, Stats, Tls};
+use crate::http::{self, Assets, Bounds, Hosts, Origins, RequestsRefused, Stats, Tls};
 use crate::live::Live;
 use crate::media::{Media, StartError};
 use crate::memory::{Memory, Plan};
@@ -32,6 +32,7 @@ pub struct Node {
     /// None: the public listener speaks plain HTTP.
     tls: Option<Tls>,
     live: LiveSettings,
+    refused: RequestsRefused,
     started: Instant,
     log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
 }
@@ -230,6 +231,7 @@ impl NodeBuilder {
             native: Arc::new(native),
             tls,
             live,
+            refused: RequestsRefused::default(),
             started: Instant::now(),
             log,
         })
@@ -273,8 +275,9 @@ impl Node {
             Origins::new(
                 self.live.allowed_origins.clone(),
                 self.config.trust_forwarded_host,
+                self.refused.clone(),
             ),
-            (!self.config.allowed_hosts.is_empty()).then(|| Hosts::new(&self.config.allowed_hosts)),
+            (!self.config.allowed_hosts.is_empty()).then(|| self.hosts()),
             Assets::new(self.config.web_dir.clone()),
         )
     }
@@ -306,9 +309,13 @@ impl Node {
             log: self.log.clone(),
             memory: self.memory.clone(),
             tls: self.tls.clone(),
+            refused: self.refused.clone(),
         };
-        let hosts = Hosts::new(&self.config.allowed_hosts);
-        http::admin_router(self.rooms.clone(), stats, hosts)
+        http::admin_router(self.rooms.clone(), stats, self.hosts())
+    }
+
+    fn hosts(&self) -> Hosts {
+        Hosts::new(&self.config.allowed_hosts, self.refused.clone())
     }
 
     /// Serves the [`admin_router`](Self::admin_router) in the way of [`serve`](Self::serve), but without TLS.

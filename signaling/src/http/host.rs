@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::warn;
 
+use super::refused::RequestsRefused;
 use super::seldom::Seldom;
 use crate::protocol::native::refused;
 
@@ -18,6 +19,7 @@ use crate::protocol::native::refused;
 /// internet has those.
 pub(crate) struct Hosts {
     names: Vec<String>,
+    refused: RequestsRefused,
     seldom: Seldom,
 }
 
@@ -25,9 +27,10 @@ pub(crate) struct Hosts {
 const SHOWN: usize = 200;
 
 impl Hosts {
-    pub(crate) fn new(names: &[String]) -> Self {
+    pub(crate) fn new(names: &[String], refused: RequestsRefused) -> Self {
         Self {
             names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            refused,
             seldom: Seldom::default(),
         }
     }
@@ -79,6 +82,7 @@ pub(super) async fn check(
     if hosts.admit(request.headers()) {
         return next.run(request).await;
     }
+    hosts.refused.host(&request);
     hosts.log(request.headers());
     let message = "This server was asked by a name that is not in its `allowed_hosts`. If it is yours, add it there.";
     let status = StatusCode::MISDIRECTED_REQUEST;
@@ -91,7 +95,8 @@ mod tests {
 
     #[test]
     fn which_names_are_those_of_sites() {
-        let hosts = Hosts::new(&["Call.example.org".to_owned()]);
+        let names = ["Call.example.org".to_owned()];
+        let hosts = Hosts::new(&names, RequestsRefused::default());
         for (host, admitted) in [
             ("127.0.0.1:9090", true),
             ("192.0.2.1", true),

@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::warn;
 
+use super::refused::RequestsRefused;
 use super::seldom::Seldom;
 use crate::live::Live;
 use crate::protocol::native::refused;
@@ -25,6 +26,7 @@ pub(crate) struct Origins {
     allowed: Live<Arc<[String]>>,
     /// Whether a proxy gives by `X-Forwarded-Host` the name that the page was asked for by.
     trust_forwarded_host: bool,
+    refused: RequestsRefused,
     /// A page that is refused tries again and again, and there may be many.
     seldom: Seldom,
 }
@@ -37,10 +39,15 @@ struct Stranger {
 }
 
 impl Origins {
-    pub(crate) fn new(allowed: Live<Arc<[String]>>, trust_forwarded_host: bool) -> Self {
+    pub(crate) fn new(
+        allowed: Live<Arc<[String]>>,
+        trust_forwarded_host: bool,
+        refused: RequestsRefused,
+    ) -> Self {
         Self {
             allowed,
             trust_forwarded_host,
+            refused,
             seldom: Seldom::default(),
         }
     }
@@ -122,6 +129,7 @@ pub(super) async fn check(
     let mut response = match origins.admit(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(stranger) => {
+            origins.refused.origin(&request);
             // A client that asks for the reason was refused before, and one that asks whether it may ask is told in the log.
             let is_first = [Method::GET, Method::OPTIONS].contains(request.method());
             if is_first {
@@ -158,7 +166,11 @@ mod tests {
 
     fn allowing(trust_forwarded_host: bool) -> Origins {
         let allowed = Arc::from(["https://App.example.org".to_owned()]);
-        Origins::new(Live::new(allowed), trust_forwarded_host)
+        Origins::new(
+            Live::new(allowed),
+            trust_forwarded_host,
+            RequestsRefused::default(),
+        )
     }
 
     #[test]

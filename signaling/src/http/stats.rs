@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::refused::RequestsRefused;
 use super::room::{Which, reply, unreadable};
 use super::tls::{Handshakes, Tls};
 use crate::access::Access;
@@ -30,6 +31,7 @@ pub(crate) struct Stats {
     pub(crate) log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
     pub(crate) memory: Memory,
     pub(crate) tls: Option<Tls>,
+    pub(crate) refused: RequestsRefused,
 }
 
 #[derive(Serialize)]
@@ -39,6 +41,7 @@ struct NodeStats {
     participants: usize,
     access: Access,
     joins_refused: BTreeMap<&'static str, u64>,
+    requests_refused: BTreeMap<&'static str, u64>,
     moderated: BTreeMap<&'static str, u64>,
     moderation_refused: BTreeMap<&'static str, u64>,
     media_never_connected: u64,
@@ -141,6 +144,7 @@ impl Stats {
             participants: counts.participants,
             access: self.rooms.access(),
             joins_refused: self.rooms.joins_refused(),
+            requests_refused: self.refused.by_code(),
             moderated: self.rooms.moderated(),
             moderation_refused: self.rooms.moderation_refused(),
             media_never_connected: counts.media_never_connected,
@@ -214,6 +218,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use super::super::refused;
     use super::super::tls::Failure;
     use crate::media::DropReason;
     use crate::room::{DONE_CODES, REFUSED_CODES, join_codes};
@@ -252,6 +257,11 @@ mod tests {
         let mut codes = join_codes();
         codes.sort_unstable();
         assert_eq!(listed("### Refused joins"), codes);
+    }
+
+    #[test]
+    fn the_guide_lists_every_refusal_of_a_request() {
+        assert_eq!(listed("### Refused requests"), refused::CODES);
     }
 
     #[test]

@@ -592,6 +592,7 @@ impl Room {
 
     /// The shutdown waits while `stop` is held: until the media plane has answered once.
     async fn close(mut self, reason: &'static str, stop: StopSignal) {
+        self.refuse_waiting();
         let count = self.participants.len();
         let ending = match (self.failed, self.closed.take()) {
             (true, _) => Ending::RoomFailed,

@@ -40,19 +40,18 @@ pub(super) struct Brought {
 }
 
 impl Shared {
-    /// Decides about a join, and counts a refusal.
+    /// Decides about a join.
     pub(super) async fn authorize(
         &self,
         room: &str,
         entrant: Entrant,
         stop: &mut StopSignal,
     ) -> Result<Guest, Refusal> {
-        let decided = match (&self.authority.hooks, &self.authority.keys) {
+        match (&self.authority.hooks, &self.authority.keys) {
             (Some(hooks), _) => self.ask_hooks(hooks.as_ref(), room, entrant, stop).await,
             (None, Some(keys)) => self.by_token(&keys.get(), room, entrant),
             (None, None) => self.in_open_room(room, entrant),
-        };
-        decided.inspect_err(|refusal| self.joins_refused.count(refusal.code))
+        }
     }
 
     /// The guest whom an access token admits.
@@ -106,6 +105,8 @@ impl Shared {
         entrant: Entrant,
         stop: &mut StopSignal,
     ) -> Result<Guest, Refusal> {
+        let client = entrant.client;
+        let address = client.as_ref().map(tracing::field::display);
         let request = JoinRequest {
             room: room.to_owned(),
             name: entrant.name.clone(),
@@ -122,20 +123,20 @@ impl Shared {
         let room = RoomName::from(Arc::<str>::from(room));
         match decided {
             Ok(Ok(Ok(admission))) => admitted(entrant, admission).map_err(|wrong| {
-                error!(%room, wrong = wrong.message, "join refused: a hook admits under what may not be");
+                error!(%room, address, wrong = wrong.message, "join refused: a hook admits under what may not be");
                 Refusal::hook_failed()
             }),
             Ok(Ok(Err(denial))) => {
                 let reason = denial.into_reason();
-                info!(%room, reason, "join denied by a hook");
+                info!(%room, address, reason, "join denied by a hook");
                 Err(Refusal::denied(reason))
             }
             Ok(Err(_panic)) => {
-                error!(%room, "join refused: a hook panicked");
+                error!(%room, address, "join refused: a hook panicked");
                 Err(Refusal::hook_failed())
             }
             Err(_elapsed) => {
-                warn!(%room, "join refused: a hook did not decide in time");
+                warn!(%room, address, "join refused: a hook did not decide in time");
                 Err(Refusal::undecided())
             }
         }

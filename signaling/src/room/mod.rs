@@ -58,5 +58,6 @@ pub use stats::{
     BandwidthStats, LayerStats, ParticipantStats, PeerStats, PublishedStats, RoomStats,
     SubscriptionStats, UnwatchableStats,
 };
+pub(crate) use tally::Tally;
 pub use timeline::{NamedDecision, Timeline};
 pub use told::Told;

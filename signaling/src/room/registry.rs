@@ -70,11 +70,30 @@ pub struct RoomSettings {
     pub hear_data: bool,
 }
 
-const JOINS_REFUSED: usize = TokenFault::CODES.len() + DOOR_CODES.len();
+/// Codes of refused joins that are neither of an access token nor of a room's rules: limits, faults of the client, and
+/// those of the server.
+const OTHER_CODES: [&str; 13] = [
+    "connections_per_address",
+    "joins_per_address",
+    "rooms_per_address",
+    "room_full",
+    "server_full",
+    "server_memory",
+    "authorize_timeout",
+    "overloaded",
+    "worker_failed",
+    "shutting_down",
+    "internal",
+    "bad_field",
+    "bad_version",
+];
+
+const JOINS_REFUSED: usize = TokenFault::CODES.len() + DOOR_CODES.len() + OTHER_CODES.len();
 
 /// Codes of refused joins, those of access tokens first. A denial of a hook is `not_allowed`, too.
 pub(crate) fn join_codes() -> [&'static str; JOINS_REFUSED] {
-    let mut codes = TokenFault::CODES.into_iter().chain(DOOR_CODES);
+    let codes = TokenFault::CODES.into_iter().chain(DOOR_CODES);
+    let mut codes = codes.chain(OTHER_CODES);
     std::array::from_fn(|_| codes.next().unwrap_or_default())
 }
 
@@ -270,6 +289,16 @@ impl Rooms {
     /// The [`Refusal`]: a bad name, a full room or server, the access token's, the embedder's, the room's rules, or the
     /// media plane's.
     pub async fn enter(&self, room: &str, entrant: Entrant) -> Result<Entry, Refusal> {
+        let entered = self.ask_to_enter(room, entrant).await;
+        entered.inspect_err(|refusal| self.count_refused(refusal.code))
+    }
+
+    /// Counts a refused join. [`enter`](Self::enter) counts those that it refuses itself.
+    pub(crate) fn count_refused(&self, code: &str) {
+        self.shared.joins_refused.count(code);
+    }
+
+    async fn ask_to_enter(&self, room: &str, entrant: Entrant) -> Result<Entry, Refusal> {
         let room = &*room_name(room)?;
         let entrant = entrant.checked()?;
         let client = entrant.client;
@@ -357,7 +386,7 @@ impl Rooms {
         self.shared.authority.access()
     }
 
-    /// Joins that the door has refused since the process began, by code.
+    /// Joins that were refused since the process began, by code, and sockets on which nobody could join.
     pub fn joins_refused(&self) -> BTreeMap<&'static str, u64> {
         self.shared.joins_refused.by_code()
     }

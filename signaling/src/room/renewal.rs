@@ -32,7 +32,7 @@ impl Room {
         // Who is in the room is no newcomer: neither a lock nor the waiting room is for them.
         if self.door.holds_out(&guest.comer()) {
             let refusal = Refusal::banned();
-            self.shared.joins_refused.count(refusal.code);
+            self.log_refused(guest.entrant.client, guest.token.id.as_deref(), &refusal);
             let _ = reply.send(Err(refusal));
             return;
         }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A count for each of `N` codes.
-pub(super) struct Tally<const N: usize> {
+pub(crate) struct Tally<const N: usize> {
     codes: [&'static str; N],
     counts: [AtomicU64; N],
 }
 
 impl<const N: usize> Tally<N> {
-    pub(super) fn new(codes: [&'static str; N]) -> Self {
+    pub(crate) fn new(codes: [&'static str; N]) -> Self {
         Self {
             codes,
             counts: [const { AtomicU64::new(0) }; N],
@@ -18,14 +18,14 @@ impl<const N: usize> Tally<N> {
     }
 
     /// Counts one. A code that is not listed is counted elsewhere, or is a fault of the server.
-    pub(super) fn count(&self, code: &str) {
+    pub(crate) fn count(&self, code: &str) {
         let at = self.codes.iter().position(|known| *known == code);
         if let Some(count) = at.map(|at| &self.counts[at]) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn by_code(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn by_code(&self) -> BTreeMap<&'static str, u64> {
         let counts = self.counts.iter();
         let counts = counts.map(|count| count.load(Ordering::Relaxed));
         self.codes.into_iter().zip(counts).collect()

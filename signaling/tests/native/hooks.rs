@@ -105,6 +105,8 @@ async fn a_hook_that_does_not_decide_or_fails_refuses() {
             "{refusal:?}"
         );
     }
+    let counts = server.node.rooms().joins_refused();
+    assert_eq!((counts["authorize_timeout"], counts["internal"]), (1, 2));
     client.join("room", "Ada").await;
 }
 

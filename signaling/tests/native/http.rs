@@ -165,8 +165,11 @@ async fn counters_are_served_apart_from_the_page() {
     let door = serde_json::json!({
         "not_allowed": 0, "token_expired": 0, "token_revoked": 0, "token_invalid": 0, "token_not_yet_valid": 0, "token_required": 0,
         "token_wrong_room": 0, "room_locked": 0, "banned": 0, "denied": 0, "waiting_room_full": 0,
-        "waiting_timeout": 0, "room_closed": 0,
+        "waiting_timeout": 0, "room_closed": 0, "connections_per_address": 0, "joins_per_address": 0,
+        "rooms_per_address": 0, "room_full": 0, "server_full": 0, "server_memory": 0, "authorize_timeout": 0,
+        "overloaded": 0, "worker_failed": 0, "shutting_down": 0, "internal": 0, "bad_field": 0, "bad_version": 0,
     });
+    expected["requests_refused"] = serde_json::json!({"host_refused": 0, "origin_refused": 0});
     assert_eq!(
         (stats["access"].take(), stats["joins_refused"].take()),
         ("open".into(), door)

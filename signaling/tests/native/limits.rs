@@ -488,12 +488,15 @@ async fn an_address_has_its_share_of_connections_joins_and_rooms() {
     let body = reply.into_body().expect("a body");
     let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!(body["code"], "connections_per_address");
+    let refusals = |code: &str| server.node.rooms().joins_refused()[code];
+    assert_eq!(refusals("connections_per_address"), 1);
     let mut other = from("192.0.2.2").await.expect("upgrade");
 
     assert_eq!(refused(&mut clients[0], "one").await, None);
     assert_eq!(refused(&mut clients[1], "two").await, None);
     let code = refused(&mut clients[2], "three").await;
     assert_eq!(code.as_deref(), Some("rooms_per_address"));
+    assert_eq!(refusals("rooms_per_address"), 1);
     assert_eq!(refused(&mut other, "three").await, None);
     // Its own empty room gives way.
     drop(clients.remove(0));
@@ -522,6 +525,7 @@ async fn an_address_has_its_share_of_connections_joins_and_rooms() {
     };
     let code = timeout(DEADLINE, full).await.expect("in time");
     assert_eq!(code, "joins_per_address");
+    assert_eq!(refusals("joins_per_address"), 1);
     assert_eq!(
         refused(&mut from("2001:db8::1").await.expect("upgrade"), "two").await,
         None

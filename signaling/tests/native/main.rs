@@ -7,6 +7,7 @@ mod choice;
 mod client;
 mod codecs;
 mod command;
+mod counted;
 mod crowd;
 mod embedder;
 mod fake_media;

@@ -72,17 +72,22 @@ impl House {
         let mut client = self.server.connect().await;
         client.send(self.ticket(name, false)).await;
         assert_eq!(client.next().await, ServerMessage::Wait);
-        let id = moderator
-            .find(|message| match message {
-                ServerMessage::Waiting { waiting } if waiting[0].name == name => {
-                    assert_eq!(waiting.len(), 1);
-                    Some(waiting[0].id.clone())
-                }
-                _ => None,
-            })
-            .await;
+        let id = waits(moderator).await;
         (client, id)
     }
+}
+
+/// The id of the next one who waits.
+pub(crate) async fn waits(moderator: &mut Client) -> String {
+    moderator
+        .find(|message| match message {
+            ServerMessage::Waiting { waiting } => {
+                assert_eq!(waiting.len(), 1);
+                Some(waiting[0].id.clone())
+            }
+            _ => None,
+        })
+        .await
 }
 
 pub(crate) fn moderate(wish: Moderate) -> ClientMessage {
@@ -95,7 +100,7 @@ pub(crate) fn remove(participant: &str) -> ClientMessage {
     })
 }
 
-fn ban(participant: &str) -> ClientMessage {
+pub(crate) fn ban(participant: &str) -> ClientMessage {
     moderate(Moderate::Ban {
         participant: participant.into(),
     })

@@ -74,7 +74,13 @@ async fn a_page_that_is_loaded_again_and_again_joins_as_often() {
     grace.client = server.connect().await;
     let (token, _) = resumed(&mut grace.client, fresh(&grace.token)).await;
     let (mut client, refusal) = refused(&server, fresh(&token)).await;
-    assert_eq!(refusal.code, "joins_per_address");
+    let after = Some(30_000);
+    assert_eq!(
+        (refusal.code.as_str(), refusal.retry_after_ms),
+        ("joins_per_address", after)
+    );
+    let counts = server.node.rooms().joins_refused();
+    assert_eq!(counts["joins_per_address"], 1);
     // It has lost nothing: whoever remembers where it was costs little.
     resumed(&mut client, resume(&token, 1)).await;
     client.expect_ok(chat("back")).await;

@@ -29,13 +29,13 @@ fn text(path: &Path) -> &str {
 }
 
 /// A server whose log is read.
-struct Told {
-    process: Process,
+pub(crate) struct Told {
+    pub(crate) process: Process,
     log: Lines<BufReader<ChildStderr>>,
 }
 
 impl Told {
-    async fn start(arguments: &[&str]) -> Self {
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
         let ports = ["--listen", "127.0.0.1:0", "--media-port", "0"];
         let mut command = tertulia(&[&ports, arguments].concat());
         command.env_remove("RUST_LOG").stderr(Stdio::piped());
@@ -46,7 +46,7 @@ impl Told {
     }
 
     /// The next line of the log with these words.
-    async fn line(&mut self, words: &str) -> String {
+    pub(crate) async fn line(&mut self, words: &str) -> String {
         let found = async {
             loop {
                 let line = self.log.next_line().await.expect("read");

@@ -118,6 +118,7 @@ async fn resume_session(
     if comeback == Comeback::Fresh
         && let Err(refusal) = native.rooms.may_join(connection.client)
     {
+        native.rooms.count_refused(refusal.code);
         return Some((connection, Refused { id, refusal }));
     }
     let sessions = &native.sessions;
@@ -147,6 +148,15 @@ async fn resume_session(
     }
     // Dropped: the owner has taken the connection.
     refusal.await.ok().map(refused)
+}
+
+/// The room that a join asks for.
+fn asked_room(join: &Join) -> Result<String, room::Refusal> {
+    if join.version != VERSION {
+        let message = format!("This server speaks version {VERSION} of the protocol.");
+        return Err(room::Refusal::new("bad_version", message));
+    }
+    room_name(&join.room)
 }
 
 /// The place of a connection before it is in a room.
@@ -202,14 +212,13 @@ impl Hall {
         id: Option<u32>,
         join: Join,
     ) -> Result<Result<Joined, Refused>, End> {
-        if join.version != VERSION {
-            let message = format!("This server speaks version {VERSION} of the protocol.");
-            return Ok(Err(refuse(id, "bad_version", message)));
-        }
         let refused = |refusal: room::Refusal| Refused { id, refusal };
-        let room: Arc<str> = match room_name(&join.room) {
+        let room: Arc<str> = match asked_room(&join) {
             Ok(room) => room.into(),
-            Err(refusal) => return Ok(Err(refused(refusal))),
+            Err(refusal) => {
+                self.native.rooms.count_refused(refusal.code);
+                return Ok(Err(refused(refusal)));
+            }
         };
         let has_session = join.resumable && !self.native.limits.reconnect_grace().is_zero();
         let secret = has_session.then(|| self.secret(&room, join.session.as_ref()));

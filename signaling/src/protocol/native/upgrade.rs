@@ -161,8 +161,17 @@ pub(crate) async fn upgrade(
     Ok(response)
 }
 
-/// Lets a socket in, of whatever kind, or refuses it.
+/// Lets a socket in, of whatever kind, or refuses it. Who is refused would have joined: that is counted as a refused join.
 pub(super) fn admit(
+    native: &Native,
+    client: Option<ClientAddress>,
+    socket: SocketKind,
+) -> Result<Hold, NotServed> {
+    let admitted = take_places(native, client, socket);
+    admitted.inspect_err(|refused| native.rooms.count_refused(refused.code))
+}
+
+fn take_places(
     native: &Native,
     client: Option<ClientAddress>,
     socket: SocketKind,
@@ -225,17 +234,23 @@ pub(crate) async fn ask(
 }
 
 /// The answer to a request that is refused.
-pub(crate) struct NotServed(Box<Response>);
+pub(crate) struct NotServed {
+    code: &'static str,
+    response: Box<Response>,
+}
 
 impl NotServed {
     pub(super) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
-        Self(Box::new(refused(status, code, message).into_response()))
+        Self {
+            code,
+            response: Box::new(refused(status, code, message).into_response()),
+        }
     }
 }
 
 impl IntoResponse for NotServed {
     fn into_response(self) -> Response {
-        *self.0
+        *self.response
     }
 }
 

@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::Comer;
 use super::door::Pass;
+use crate::clients::ClientAddress;
 use crate::room::actor::Room;
 use crate::room::admission::Guest;
 use crate::room::registry::{Joined, Message};
@@ -141,6 +142,8 @@ impl Guest {
 impl Room {
     /// Lets somebody in, lets them wait, or refuses them.
     pub(in crate::room) fn enter(&mut self, guest: Guest) -> Result<Entered, Refusal> {
+        // For the log, if they are refused.
+        let (client, token) = (guest.entrant.client, guest.token.id.clone());
         let entered = match self.door.decide(&guest.comer()) {
             Ok(Pass::Enters) => {
                 let id = self.id_for(&guest);
@@ -149,10 +152,34 @@ impl Room {
             Ok(Pass::Waits) => self.let_wait(guest).map(Entered::Waits),
             Err(refusal) => Err(refusal),
         };
-        entered.inspect_err(|refusal| {
-            self.shared.joins_refused.count(refusal.code);
-            info!(room = %self.name, code = refusal.code, "join refused by the room");
-        })
+        entered.inspect_err(|refusal| self.log_refused(client, token.as_deref(), refusal))
+    }
+
+    /// Logs that somebody is refused: the address, and the id of the access token.
+    pub(in crate::room) fn log_refused(
+        &self,
+        client: Option<ClientAddress>,
+        token: Option<&str>,
+        refusal: &Refusal,
+    ) {
+        let address = client.as_ref().map(tracing::field::display);
+        info!(room = %self.name, code = refusal.code, address, token, "join refused by the room");
+    }
+
+    /// Refuses somebody who has waited.
+    fn refuse_waiter(&self, waiter: Waiter, refusal: Refusal) {
+        self.shared.joins_refused.count(refusal.code);
+        let Guest { entrant, token, .. } = &waiter.guest;
+        self.log_refused(entrant.client, token.id.as_deref(), &refusal);
+        // Who went away in this moment is away.
+        let _ = waiter.reply.send(Err(refusal));
+    }
+
+    /// Refuses everybody who waits: the room ends.
+    pub(in crate::room) fn refuse_waiting(&mut self) {
+        for waiter in std::mem::take(&mut self.waiting.0) {
+            self.refuse_waiter(waiter, Refusal::room_closed());
+        }
     }
 
     fn let_wait(&mut self, mut guest: Guest) -> Result<Turn, Refusal> {
@@ -216,11 +243,10 @@ impl Room {
         refusal: Refusal,
     ) -> Result<ParticipantId, Refusal> {
         let waiter = self.waiting.take(id)?;
-        self.shared.joins_refused.count(refusal.code);
-        self.waiting_left(&waiter.id, Outcome::Denied, by);
-        // Who went away in this moment is away.
-        let _ = waiter.reply.send(Err(refusal));
-        Ok(waiter.id)
+        let id = waiter.id.clone();
+        self.waiting_left(&id, Outcome::Denied, by);
+        self.refuse_waiter(waiter, refusal);
+        Ok(id)
     }
 
     /// Nobody waits any more: all are let in by the rules as they are now.
@@ -256,9 +282,7 @@ impl Room {
                 continue;
             };
             if outcome == Outcome::Timeout {
-                let refusal = Refusal::waiting_timeout();
-                self.shared.joins_refused.count(refusal.code);
-                let _ = waiter.reply.send(Err(refusal));
+                self.refuse_waiter(waiter, Refusal::waiting_timeout());
             }
             self.waiting_left(&id, outcome, None);
         }
