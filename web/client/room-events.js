@@ -5,6 +5,7 @@
  * @import { EncryptionState } from "./encryption.js"
  * @import { Rules } from "./rules.js"
  * @import { Permissions } from "./permissions.js"
+ * @import { Publication } from "./publication.js"
  * @import { ChatMessage, PeopleCounts, SubscriptionState, Unwatchable } from "./protocol.js"
  * @import { Participant, RosterEvents } from "./roster.js"
  * @import { SocketKind } from "./socket.js"
@@ -32,6 +33,8 @@
  *   track, and why no more; null when nothing is known any more
  * @property {{ trackId: string, unwatchable: Unwatchable | null }} unwatchableChanged who cannot watch a track of ours;
  *   null when everybody can
+ * @property {{ publication: Publication, error: Error }} publicationRefused a stay, the first or a later one, does not take
+ *   what we publish: it is not sent, and is no publication of the room any more. `errorOccurred` tells the error as well
  * @property {{ participant: Participant, encryption: EncryptionState | null }} encryptionChanged whether somebody's
  *   sound and pictures can be decrypted; null where neither they nor we encrypt
  * @property {Speakers} speakersChanged

@@ -503,9 +503,7 @@ export class Room extends Events {
     if (permissions.update) this.#announceKey();
     this.permissions = Object.freeze({ ...permissions });
     for (const publication of this.#publications) {
-      if (mayPublish(permissions, publication)) continue;
-      this.#publications.delete(publication);
-      this.emit("errorOccurred", mayNotPublish(publication.source));
+      if (!mayPublish(permissions, publication)) this.#refused(publication, mayNotPublish(publication.source));
     }
   }
 
@@ -526,10 +524,7 @@ export class Room extends Events {
   /** @param {Connection} connection */
   #follow(connection) {
     connection.on("message", (message) => this.#receive(message));
-    connection.on("refused", ({ publication, error }) => {
-      this.#publications.delete(publication);
-      this.#report(error);
-    });
+    connection.on("refused", ({ publication, error }) => this.#refused(publication, error));
     connection.on("slots", (moved) => {
       for (const { track: trackId } of moved) {
         const participant = this.#roster.find(trackId)?.participant;
@@ -770,6 +765,16 @@ export class Room extends Events {
   #enter(state, reason = "", message = "") {
     this.#state = state;
     this.emit("stateChanged", { state, reason, message });
+  }
+
+  /**
+   * @param {Publication} publication
+   * @param {unknown} error
+   */
+  #refused(publication, error) {
+    if (!this.#publications.delete(publication)) return;
+    this.emit("publicationRefused", { publication, error: /** @type {Error} */ (error) });
+    this.#report(error);
   }
 
   /** @param {unknown} error that the call survives */

@@ -275,13 +275,13 @@ export class OwnMedia extends Events {
    * Switches off media that could not be sent, so that it is not shown as sent.
    *
    * @param {Source} source
-   * @param {CallError} error
+   * @param {CallError} [error] left out if it is told otherwise
    */
   #failed(source, error) {
     if (source === "microphone" || source === "camera") void this.#of(source).set(false);
     else if (source === "screen") this.stopScreen();
     else this.screenAudio?.stop();
-    this.emit("problem", error);
+    if (error) this.emit("problem", error);
   }
 
   async #checkDevices() {

@@ -15,12 +15,15 @@ export class Sending {
   #publications = new Map();
   /** @type {Set<Source>} not to be tried again before the next press */
   #failed = new Set();
+  /** Stops listening to the room. */
+  #stop = () => {};
   #onFailed;
   #onProblem;
 
   /**
    * @param {object} options
-   * @param {(source: Source, error: any) => void} options.onFailed it is not sent, and will not be by itself
+   * @param {(source: Source, error?: any) => void} options.onFailed it is not sent, and will not be by itself. Without an
+   *   error if the room tells it by `errorOccurred`
    * @param {(error: any) => void} options.onProblem
    */
   constructor({ onFailed, onProblem }) {
@@ -30,9 +33,12 @@ export class Sending {
 
   /** @param {Room | null} room what is shown goes there from now on */
   enter(room) {
+    this.#stop();
     this.#room = room;
     this.#publications.clear();
     this.#failed.clear();
+    // A publication that the server refuses as we come back must not be shown as sent.
+    this.#stop = room?.on("publicationRefused", ({ publication }) => this.#refused(publication)) ?? (() => {});
   }
 
   /** @param {Source} source */
@@ -74,11 +80,24 @@ export class Sending {
     const { source } = publication;
     this.#publications.set(source, publication);
     room.publish(publication).catch((error) => {
-      if (this.#publications.get(source) !== publication) return;
-      this.#publications.delete(source);
-      this.#failed.add(source);
-      if (room.state !== "closed") this.#onFailed(source, error);
+      if (this.#forget(publication) && room.state !== "closed") this.#onFailed(source, error);
     });
+  }
+
+  /** @param {Publication} publication */
+  #refused(publication) {
+    if (this.#forget(publication)) this.#onFailed(publication.source);
+  }
+
+  /**
+   * @param {Publication} publication that is not sent
+   * @returns {boolean} whether it was to be
+   */
+  #forget(publication) {
+    const { source } = publication;
+    if (this.#publications.get(source) !== publication) return false;
+    this.#failed.add(source);
+    return this.#publications.delete(source);
   }
 
   /** @param {unknown} error what passes, the room tells the server again */

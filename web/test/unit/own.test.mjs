@@ -84,6 +84,13 @@ function deadRoom(failing) {
     room.ended.push(publication.source);
     return answer();
   };
+  /** @type {(refused: { publication: any }) => void} */
+  room.refuse = () => {};
+  room.on = (name, listener) => {
+    assert.equal(name, "publicationRefused");
+    room.refuse = listener;
+    return () => (room.refuse = () => {});
+  };
   return room;
 }
 
@@ -185,6 +192,25 @@ test("another device while off stays off, and while on takes over", async () => 
   devices.waiting.reverse();
   while (devices.waiting.length > 0) await devices.answer();
   assert.deepEqual(live(devices), ["built-in"]);
+});
+
+test("what the server takes no more as we come back is shown as off, and sent again by the next press", async () => {
+  const devices = browser();
+  const { own, problems } = people();
+  const room = deadRoom();
+  await own.open({ microphone: true, camera: true });
+  own.enter(room);
+  room.refuse({ publication: room.published[0] });
+  await settle();
+  assert.deepEqual([own.microphoneOn, own.cameraOn], [false, true]);
+  assert.deepEqual(live(devices), ["front"]);
+  assert.deepEqual(problems, [], "the room has told it");
+  await own.toggleMicrophone();
+  assert.deepEqual(room.published.map(({ source }) => source), ["microphone", "camera", "microphone"]);
+  // An earlier publication of the source says nothing of the present one.
+  room.refuse({ publication: room.published[0] });
+  await settle();
+  assert.equal(own.microphoneOn, true);
 });
 
 test("what is unplugged while on is told and replaced; while off it is only told", async () => {

@@ -4,7 +4,7 @@ import { afterEach, mock, test } from "node:test";
 
 import { ALL_PERMISSIONS, mayPublish } from "../../client/permissions.js";
 import { Publication } from "../../client/publication.js";
-import { serve } from "./fake-room.mjs";
+import { serve, until } from "./fake-room.mjs";
 import { fakeTrack, settle } from "./fakes.mjs";
 
 afterEach(() => mock.timers.reset());
@@ -35,15 +35,35 @@ test("what may not be sent is not offered, and told; later it is refused at once
   const { room } = server;
   const told = [];
   room.on("errorOccurred", ({ code, message }) => told.push([code, message]));
+  const refused = [];
+  room.on("publicationRefused", ({ publication: { source }, error }) => refused.push([source, error.code]));
   const camera = await room.publish(publication("camera", "video"));
   const microphone = await room.publish(publication("microphone", "audio"));
   await room.join();
   assert.deepEqual(told, [["not_allowed", "You may not send a camera in this room."]]);
+  assert.deepEqual(refused, [["camera", "not_allowed"]]);
   assert.deepEqual([...room.publications], [microphone]);
   assert.deepEqual(Object.keys(server.sockets[0].knows.tracks), ["microphone"]);
   await assert.rejects(room.publish(camera), { code: "not_allowed" });
   assert.deepEqual(room.permissions, permissions);
   assert.equal(room.name, "Ana Real");
+});
+
+test("a publication that a later stay does not take is told, and is none any more", async () => {
+  const server = serve();
+  const { room } = server;
+  const refused = [];
+  room.on("publicationRefused", ({ publication, error }) => refused.push([publication, error.code]));
+  const camera = await room.publish(publication("camera", "video"));
+  const microphone = await room.publish(publication("microphone", "audio"));
+  await room.join();
+  assert.deepEqual(refused, []);
+  server.script.welcome = { permissions: { ...ALL_PERMISSIONS, camera: false } };
+  server.sockets[0].close();
+  await until(() => room.state === "reconnecting");
+  await until(() => room.state === "connected");
+  assert.deepEqual(refused, [[camera, "not_allowed"]]);
+  assert.deepEqual([...room.publications], [microphone]);
 });
 
 test("a name that the server chose is no change of ours, and stays where we may not change it", async () => {
