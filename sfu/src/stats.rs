@@ -69,6 +69,9 @@ pub struct WorkerStats {
     /// Times that an address a peer checked from answered none of the server's four checks in 4 s. Nothing else was
     /// sent to it.
     pub addresses_unproven: u64,
+    /// Times that a peer's media came from another port of its address, before the peer checked from there: its NAT has
+    /// given it another one.
+    pub addresses_rebound: u64,
     /// Times that media for a peer was held, by reason ([`PeerStats::media_held`]).
     pub media_held: BTreeMap<&'static str, u64>,
     /// Packets, events and messages dropped, by reason.

@@ -6,7 +6,7 @@
 //! somebody new, or several peers use one socket. Their SRTP keys then tell the packets apart, and the first peer loses
 //! none. A handshake alone has no keys yet: it goes to the peer that waits for one, proved or not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::hash::PathHash;
 use crate::transport::Path;
@@ -43,6 +43,8 @@ pub(crate) enum Claim {
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
     holders: HashMap<Path, Holder, PathHash>,
+    /// The paths of the holders, in the order of addresses.
+    by_address: BTreeSet<Path>,
     /// Further peers at shared paths.
     guests: HashMap<Path, Vec<usize>, PathHash>,
     /// The peer that last claimed, in vain, a path that another holds.
@@ -64,6 +66,12 @@ impl Paths {
         first.into_iter().chain(guests.copied())
     }
 
+    /// Peers at other ports of the same address, of which there may be many. A peer with several ports comes several times.
+    pub(crate) fn near(&self, path: Path) -> impl Iterator<Item = usize> {
+        let ports = self.by_address.range(path.neighbours());
+        ports.filter_map(|near| self.holders.get(near).map(|holder| holder.peer))
+    }
+
     /// The peer that claims a path held by another.
     pub(crate) fn claimant(&self, path: Path) -> Option<usize> {
         self.claimants.get(&path).copied()
@@ -79,6 +87,7 @@ impl Paths {
                 is_contested: false,
             };
             self.holders.insert(path, holder);
+            self.by_address.insert(path);
             self.note(path, peer);
             return Claim::Held;
         };
@@ -132,7 +141,11 @@ impl Paths {
     /// Entries in all tables.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn len(&self) -> usize {
-        self.holders.len() + self.guests.len() + self.claimants.len() + self.of_peers.len()
+        self.holders.len()
+            + self.by_address.len()
+            + self.guests.len()
+            + self.claimants.len()
+            + self.of_peers.len()
     }
 
     /// Takes a peer from a path; the next peer there becomes its holder.
@@ -142,6 +155,7 @@ impl Paths {
             Some(holder) if holder.peer == peer => {
                 if guests.is_empty() {
                     self.holders.remove(&path);
+                    self.by_address.remove(&path);
                     if let Some(claimant) = self.claimants.remove(&path) {
                         self.claim(path, claimant, false);
                     }
@@ -194,7 +208,7 @@ impl Paths {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
@@ -259,6 +273,35 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_have_the_same_address() {
+        let mut paths = Paths::default();
+        let udp = |addr: &str| Path::Udp(addr.parse().unwrap());
+        for (peer, addr) in [
+            "10.0.0.1:9",
+            "10.0.0.1:7",
+            "10.0.0.2:8",
+            "10.0.0.0:65535",
+            "[2001:db8::1]:8",
+            "[2001:db8::1]:9",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            paths.claim(udp(addr), peer, true);
+        }
+        for (from, expected) in [
+            ("10.0.0.1:8", &[1, 0][..]),
+            ("10.0.0.2:1", &[2]),
+            ("10.0.0.3:8", &[]),
+            ("[2001:db8::1]:1", &[4, 5]),
+            ("[2001:db8::2]:1", &[]),
+        ] {
+            let near: Vec<usize> = paths.near(udp(from)).collect();
+            assert_eq!(near, expected, "{from}");
+        }
+    }
+
+    #[test]
     fn both_sides_are_bounded() {
         let mut paths = Paths::default();
         for port in 1..=20 {
@@ -316,6 +359,8 @@ mod tests {
                 let listed: usize = paths.of_peers.values().map(Vec::len).sum();
                 let guests: usize = paths.guests.values().map(Vec::len).sum();
                 prop_assert_eq!(listed, paths.holders.len() + guests);
+                prop_assert!(paths.by_address.iter().all(|path| paths.holders.contains_key(path)));
+                prop_assert_eq!(paths.by_address.len(), paths.holders.len());
             }
         }
     }

@@ -578,6 +578,7 @@ impl SimRelay {
                 address_claims_refused,
                 addresses_proven,
                 addresses_unproven,
+                addresses_rebound,
                 media_held,
                 drops,
                 peer_count,
@@ -603,6 +604,7 @@ impl SimRelay {
             total.address_claims_refused += address_claims_refused;
             total.addresses_proven += addresses_proven;
             total.addresses_unproven += addresses_unproven;
+            total.addresses_rebound += addresses_rebound;
             for (reason, count) in media_held {
                 *total.media_held.entry(reason).or_default() += count;
             }

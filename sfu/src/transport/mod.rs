@@ -110,6 +110,8 @@ pub(crate) struct Transport {
     dtls: Associations,
     /// The paths that the flights of the first handshake took.
     flights: Flights,
+    /// The path that the last datagram of a handshake came over.
+    handshake_from: Option<Path>,
     /// A DTLS datagram that its path may not be sent yet.
     stalled: Option<Vec<u8>>,
     sctp: Sctp,
@@ -136,6 +138,17 @@ enum Phase {
     /// The client closed its association. It may be gone, or about to begin another.
     Closed,
     Ended,
+}
+
+/// What a datagram of DTLS brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Came {
+    /// Nothing that authenticates.
+    Nothing,
+    /// Data of the association in use.
+    Data,
+    /// The end of a handshake.
+    Client,
 }
 
 /// The paths that the flights of a handshake took: a client that finishes it has read them there.
@@ -179,6 +192,7 @@ impl Transport {
             ),
             told_hold: None,
             flights: Flights::None,
+            handshake_from: None,
             stalled: None,
             dtls: Associations::new(config.certificate, config.remote_fingerprint),
             sctp: Sctp::new(config.max_data_message, &config.caches),
@@ -246,7 +260,16 @@ impl Transport {
         }
         self.ice.received(now, from, datagram.len());
         let was_connected = self.was_connected;
-        self.drive_dtls(now, |dtls, event| dtls.handle(now, from, datagram, event));
+        let came = self.drive_dtls(now, |dtls, event| dtls.handle(now, from, datagram, event));
+        // A client handshakes over the path that works for it. Otherwise its datagrams count once they authenticate.
+        let shakes_hands = !self.is_connected() || self.dtls.has_next();
+        if shakes_hands {
+            self.handshake_from = Some(from);
+        }
+        if shakes_hands || came != Came::Nothing {
+            let steps = self.ice.spoken(now, from, came == Came::Client);
+            steps.map(|steps| self.follow(steps));
+        }
         if !was_connected && self.was_connected {
             self.handshake_done(now, from);
         }
@@ -317,6 +340,32 @@ impl Transport {
             Some(srtp) => srtp.seal_rtcp(packet, out),
             None => 0,
         }
+    }
+
+    /// Follows an authentic packet: the path over which a client sends is the one that works for it. True if there is
+    /// something to poll.
+    pub(crate) fn spoken(&mut self, now: Instant, from: Path) -> bool {
+        self.advance(now);
+        match self.ice.spoken(now, from, false) {
+            Some(steps) => {
+                self.follow(steps);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Follows an authentic packet of so many bytes over a path that nobody is at: the client's NAT has given it another
+    /// port.
+    pub(crate) fn rebound(&mut self, now: Instant, from: Path, bytes: usize) {
+        self.advance(now);
+        let steps = self.ice.rebound(now, from, bytes);
+        self.follow(steps);
+    }
+
+    /// The time of the last packet over the path in use that is no check.
+    pub(crate) fn spoken_at(&self) -> Option<Instant> {
+        self.ice.spoken_at()
     }
 
     /// The path that the client uses. None until its first check.
@@ -488,7 +537,12 @@ impl Transport {
         if let Some(answer) = self.answers.pop_front() {
             return Some(answer);
         }
-        let to = self.ice.selected()?;
+        let selected = self.ice.selected()?;
+        // The path in use may be that of the association before.
+        let next = self.handshake_from.filter(|_| self.dtls.has_next());
+        let to = next
+            .filter(|path| self.ice.is_known(*path))
+            .unwrap_or(selected);
         let datagram = self.stalled.take().or_else(|| self.dtls.poll_transmit());
         if let Some(datagram) = datagram {
             if !self.ice.admits(self.now, to, datagram.len()) {
@@ -550,13 +604,17 @@ impl Transport {
         &mut self,
         now: Instant,
         drive: impl FnOnce(&mut Associations, &mut dyn FnMut(AssociationEvent)),
-    ) {
+    ) -> Came {
         let (sctp, srtp) = (&mut self.sctp, &mut self.srtp);
         let (mut connected, mut closed, mut failed) = (false, false, None);
+        let mut came = Came::Nothing;
         let events = &mut self.events;
         drive(&mut self.dtls, &mut |event| match event {
             AssociationEvent::Connected(keys) => (connected, *srtp) = (true, keys),
-            AssociationEvent::Data(packet) => sctp.handle_packet(now, &packet),
+            AssociationEvent::Data(packet) => {
+                came = Came::Data;
+                sctp.handle_packet(now, &packet);
+            }
             AssociationEvent::Closed => closed = true,
             AssociationEvent::NextFailed(reason) => {
                 if events.len() < MAX_WAITING {
@@ -591,6 +649,7 @@ impl Transport {
         if let Some(reason) = failed {
             self.fail(reason);
         }
+        if connected { Came::Client } else { came }
     }
 
     fn consent_until(&self) -> Option<Instant> {

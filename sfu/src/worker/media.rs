@@ -13,9 +13,16 @@ use crate::packet::{Packet, PacketInfo};
 use crate::pipe::PipedPacket;
 use crate::rtp::rtcp;
 use crate::transmit::Transmits;
+use crate::transport::Path;
 
 impl Worker {
-    pub(super) fn handle_rtp(&mut self, now: Instant, index: PeerIx, datagram: &mut [u8]) {
+    pub(super) fn handle_rtp(
+        &mut self,
+        now: Instant,
+        index: PeerIx,
+        from: Path,
+        datagram: &mut [u8],
+    ) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -23,6 +30,9 @@ impl Worker {
             Ok(len) => len,
             Err(reason) => return self.counters.drop(reason),
         };
+        if peer.transport.spoken(now, from) {
+            self.service(now, index);
+        }
         if let Some(datagram) = datagram.get_mut(..len) {
             self.take_rtp(now, index, datagram);
         }
@@ -137,7 +147,13 @@ impl Worker {
         }
     }
 
-    pub(super) fn handle_rtcp(&mut self, now: Instant, index: PeerIx, datagram: &mut [u8]) {
+    pub(super) fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        index: PeerIx,
+        from: Path,
+        datagram: &mut [u8],
+    ) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -145,6 +161,9 @@ impl Worker {
             Ok(len) => len,
             Err(reason) => return self.counters.drop(reason),
         };
+        if peer.transport.spoken(now, from) {
+            self.service(now, index);
+        }
         if let Some(datagram) = datagram.get(..len) {
             self.take_rtcp(now, index, datagram);
         }

@@ -69,7 +69,7 @@ use forward::{FanoutScratch, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
 use marks::Marks;
-use paths::PathCounters;
+use paths::{PathCounters, Strays};
 use peer::Peer;
 use pipe::Upstream;
 use room::Room;
@@ -117,6 +117,7 @@ pub(crate) struct Worker {
     batches: Batches,
     schedule: Schedule,
     handshakes: Handshakes,
+    strays: Strays,
     events: VecDeque<Event>,
     marks: Marks,
     watches: codecs::Watches,
@@ -182,6 +183,7 @@ impl Worker {
             batches: Batches::default(),
             schedule: Schedule::default(),
             handshakes: Handshakes::default(),
+            strays: Strays::default(),
             events: VecDeque::new(),
             marks: Marks::default(),
             watches: codecs::Watches::default(),
@@ -206,15 +208,15 @@ impl Worker {
             return self.handle_stun(now, from, datagram);
         }
         let Some(holder) = self.demux.paths.holder(from) else {
-            return self.counters.drop(DropReason::UnknownAddress);
+            return self.handle_stray(now, from, class, datagram);
         };
         if holder.is_shared || holder.is_contested && class == Class::Dtls {
             return self.handle_shared(now, from, class, datagram);
         }
         let index = PeerIx::from(holder.peer);
         match class {
-            Class::Rtp => self.handle_rtp(now, index, datagram),
-            Class::Rtcp => self.handle_rtcp(now, index, datagram),
+            Class::Rtp => self.handle_rtp(now, index, from, datagram),
+            Class::Rtcp => self.handle_rtcp(now, index, from, datagram),
             Class::Dtls => self.handle_dtls(now, index, from, datagram),
             Class::Stun | Class::Unknown => self.counters.drop(DropReason::UnknownProtocol),
         }

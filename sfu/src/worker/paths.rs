@@ -1,6 +1,6 @@
 //! Paths of peers: STUN, and datagrams over paths that several peers share.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Worker;
 use crate::demux::{Claim, Class};
@@ -16,6 +16,34 @@ pub(super) struct PathCounters {
     pub(super) claims_refused: u64,
     pub(super) proven: u64,
     pub(super) unproven: u64,
+    pub(super) rebound: u64,
+}
+
+/// The packets from unknown addresses for which keys are tried.
+#[derive(Debug, Default)]
+pub(super) struct Strays {
+    left: u32,
+    refilled_at: Option<Instant>,
+}
+
+/// Paths of the same address that are looked at for one packet: as many people as one office may have at a call.
+const LOOKED_AT: usize = 64;
+/// Peers whose keys are tried for one packet. Each takes a microsecond or two.
+const TRIED: usize = 8;
+/// Packets a second for which keys are tried: at most 1% of a core. Anybody can send such packets.
+const STRAYS: u32 = 500;
+
+impl Strays {
+    /// Whether keys may be tried for another packet.
+    fn take(&mut self, now: Instant) -> bool {
+        let is_over = |at: Instant| now >= at + Duration::from_secs(1);
+        if self.refilled_at.is_none_or(is_over) {
+            (self.left, self.refilled_at) = (STRAYS, Some(now));
+        }
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
 }
 
 impl Worker {
@@ -112,13 +140,60 @@ impl Worker {
         let peers = self.demux.paths.all_at(from).map(PeerIx::from);
         let peers: Vec<PeerIx> = peers.collect();
         match class {
-            Class::Rtp | Class::Rtcp => self.open_shared(now, &peers, class, datagram),
+            Class::Rtp | Class::Rtcp => {
+                if let Err(refused) = self.open_shared(now, &peers, from, class, datagram) {
+                    self.counters
+                        .drop(refused.unwrap_or(DropReason::UnknownAddress));
+                }
+            }
             Class::Dtls => self.spread_dtls(now, &peers, from, datagram),
             Class::Stun | Class::Unknown => self.counters.drop(DropReason::UnknownProtocol),
         }
     }
 
-    fn open_shared(&mut self, now: Instant, peers: &[PeerIx], class: Class, datagram: &[u8]) {
+    /// Handles media over a path that nobody is at. A NAT may have given a client another port: then its keys open it. The
+    /// client itself does not know, and checks seconds later.
+    pub(super) fn handle_stray(
+        &mut self,
+        now: Instant,
+        from: Path,
+        class: Class,
+        datagram: &mut [u8],
+    ) {
+        let is_media = matches!(class, Class::Rtp | Class::Rtcp);
+        let near = self.demux.paths.near(from).filter(|_| is_media);
+        let peers = near.take(LOOKED_AT).filter_map(|index| {
+            let index = PeerIx::from(index);
+            let peer = self.peers.get(index)?;
+            Some((peer.transport.spoken_at(), index))
+        });
+        let mut peers: Vec<_> = peers.collect();
+        // Over its earlier path nothing comes any more.
+        peers.sort_unstable();
+        peers.dedup();
+        let peers = peers.into_iter().take(TRIED).map(|(_, index)| index);
+        let peers: Vec<PeerIx> = peers.collect();
+        if peers.is_empty() || !self.strays.take(now) {
+            return self.counters.drop(DropReason::UnknownAddress);
+        }
+        // Keys that do not open it belong to a neighbour of the sender, which says nothing about the packet.
+        if self
+            .open_shared(now, &peers, from, class, datagram)
+            .is_err()
+        {
+            self.counters.drop(DropReason::UnknownAddress);
+        }
+    }
+
+    /// Handles media of one of several peers: its keys open it. Else the reason of the last one, if there was any.
+    fn open_shared(
+        &mut self,
+        now: Instant,
+        peers: &[PeerIx],
+        from: Path,
+        class: Class,
+        datagram: &[u8],
+    ) -> Result<(), Option<DropReason>> {
         // A peer whose keys do not open it may spoil the buffer.
         let mut copy = Vec::with_capacity(datagram.len());
         let mut refused = None;
@@ -135,16 +210,37 @@ impl Worker {
             match opened {
                 Ok(len) => {
                     copy.truncate(len);
-                    return match class {
+                    self.spoken_by(now, *index, from, datagram.len());
+                    match class {
                         Class::Rtcp => self.take_rtcp(now, *index, &copy),
                         _ => self.take_rtp(now, *index, &mut copy),
-                    };
+                    }
+                    return Ok(());
                 }
                 Err(reason) => refused = Some(reason),
             }
         }
-        self.counters
-            .drop(refused.unwrap_or(DropReason::UnknownAddress));
+        Err(refused)
+    }
+
+    /// Follows an authentic packet of a peer over a path that may be new.
+    fn spoken_by(&mut self, now: Instant, index: PeerIx, from: Path, bytes: usize) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        if self.demux.paths.holder(from).is_some() {
+            if peer.transport.spoken(now, from) {
+                self.service(now, index);
+            }
+            return;
+        }
+        peer.transport.rebound(now, from, bytes);
+        self.counters.paths.rebound += 1;
+        if peer.may_log(now) {
+            tracing::info!(room = %peer.room, peer = %peer.id, path = %from, "peer sends from another address of its NAT");
+        }
+        self.claim(now, index, from, false);
+        self.service(now, index);
     }
 
     /// Gives a handshake record to the peer that waits for one, and a record of an association to all: it authenticates

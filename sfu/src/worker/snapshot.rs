@@ -45,6 +45,7 @@ impl Worker {
             address_claims_refused: self.counters.paths.claims_refused,
             addresses_proven: self.counters.paths.proven,
             addresses_unproven: self.counters.paths.unproven,
+            addresses_rebound: self.counters.paths.rebound,
             media_held: self.counters.media_held.clone(),
             drops: self.counters.drops.clone(),
             peer_count: self.peers.len(),

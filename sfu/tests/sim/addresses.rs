@@ -9,6 +9,7 @@ use tertulia_sfu::testing::network::PathModel;
 use crate::harness::{Sim, Video};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
 /// Two checks of ours and the time until the next are in vain before media stops.
 const SILENT: Duration = Duration::from_secs(18);
 
@@ -65,6 +66,39 @@ fn media_does_not_follow_a_nomination_to_a_strangers_address() {
     assert!(went <= 3 * came, "{went} bytes for {came}");
     // Its media still goes to its own address.
     sim.assert_clean(hostile, 2);
+}
+
+/// The neighbour's keys do not open it. Nothing is sent there, and nobody is moved.
+#[test]
+fn media_of_a_stranger_behind_the_nat_of_others_is_dropped() {
+    let (mut sim, publisher, viewer, _) = call(604);
+    let port = |mut addr: SocketAddr, port| {
+        addr.set_port(port);
+        addr
+    };
+    let before = sim.relay.stats();
+    let victims = [publisher, viewer].map(|client| sim.clients[client].seen_at());
+    for round in 0..1_000_u32 {
+        let mut packet = vec![0x80, 111];
+        packet.extend((round as u16).to_be_bytes());
+        packet.extend([0x5a; 80]);
+        // RTP and RTCP.
+        packet[1] = if round % 2 == 0 { 111 } else { 200 };
+        for victim in victims {
+            let from = port(victim, 40_000 + (round % 20_000) as u16);
+            sim.inject(from, packet.clone());
+        }
+        sim.run(MILLISECOND);
+    }
+    let after = sim.relay.stats();
+    let dropped =
+        |stats: &tertulia_sfu::stats::WorkerStats| stats.drops.get(DropReason::UnknownAddress);
+    assert_eq!(dropped(&after) - dropped(&before), 2_000);
+    assert_eq!(after.addresses_rebound, 0);
+    assert!(sim.astray.is_empty(), "{:?}", sim.astray);
+    sim.run(SECOND);
+    sim.assert_clean(viewer, 2);
+    assert_eq!(sim.relay.audit(), Vec::<String>::new());
 }
 
 /// It cannot answer at the stranger's address, and is silent at its own. Without proof 4 Mbit/s would go on for as long

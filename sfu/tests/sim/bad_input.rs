@@ -6,7 +6,6 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tertulia_sfu::DropReason;
-use tertulia_sfu::testing::network::Datagram;
 
 use crate::harness::{Sim, Video};
 
@@ -14,14 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A stranger's datagram.
 fn inject(sim: &mut Sim, from: SocketAddr, payload: &[u8]) {
-    let to = sim.relay.addr();
-    let mut datagram = Datagram {
-        from,
-        to,
-        payload: payload.to_vec(),
-    };
-    let now = sim.now;
-    sim.relay.handle_datagram(now, &mut datagram);
+    sim.inject(from, payload.to_vec());
 }
 
 fn stranger() -> SocketAddr {

@@ -9,6 +9,7 @@ use tertulia_sfu::testing::network::PathModel;
 use crate::harness::{Sim, Video};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn elsewhere(host: u8) -> SocketAddr {
     SocketAddr::from(([198, 51, 100, host], 4_000))
@@ -55,6 +56,33 @@ fn a_viewer_whose_nat_rebinds_is_sent_to_where_it_is() {
     let peer = sim.clients[viewer].peer.unwrap();
     let stats = sim.relay.peer_stats(peer).unwrap();
     assert_eq!(stats.remote_addr, Some(elsewhere(2)));
+}
+
+/// A NAT that gives a client another port leaves its address. Media tells of it at once, the reports of a client that only
+/// receives within a second or so, and checks later.
+#[test]
+fn whose_nat_gives_another_port_is_followed_at_once() {
+    for (seed, moves_viewer, ms) in [(506, false, 100), (507, true, 1_500)] {
+        let freeze = ms * MILLISECOND;
+        let (mut sim, publisher, viewer) = call(seed);
+        let moved = if moves_viewer { viewer } else { publisher };
+        let peer = sim.clients[moved].peer.unwrap();
+        let at = sim.relay.peer_stats(peer).unwrap().remote_addr.unwrap();
+        let port = SocketAddr::new(at.ip(), 65_000);
+        let before = sim.relay.stats();
+        sim.clients[moved].rebind(port);
+        sim.run(2 * SECOND);
+        let stats = sim.relay.peer_stats(peer).unwrap();
+        assert_eq!(stats.remote_addr, Some(port), "moves_viewer {moves_viewer}");
+        assert_going_on(&sim, viewer, freeze);
+        let after = sim.relay.stats();
+        assert_eq!(after.addresses_rebound, before.addresses_rebound + 1);
+        assert!(after.addresses_proven > before.addresses_proven);
+        // The checks that follow change nothing any more.
+        sim.run(20 * SECOND);
+        assert_going_on(&sim, viewer, freeze);
+        assert_eq!(sim.relay.stats().addresses_rebound, after.addresses_rebound);
+    }
 }
 
 #[test]

@@ -95,6 +95,7 @@ struct Worker {
     address_claims_refused: u64,
     addresses_proven: u64,
     addresses_unproven: u64,
+    addresses_rebound: u64,
     media_held: BTreeMap<&'static str, u64>,
     drops: BTreeMap<&'static str, u64>,
 }
@@ -210,6 +211,7 @@ impl Worker {
             address_claims_refused: stats.address_claims_refused,
             addresses_proven: stats.addresses_proven,
             addresses_unproven: stats.addresses_unproven,
+            addresses_rebound: stats.addresses_rebound,
             media_held: stats.media_held,
             drops: by_code(&stats.drops),
         }

@@ -653,6 +653,7 @@ impl Media for FakeMedia {
             busy.address_claims_refused = 12;
             busy.addresses_proven = 13;
             busy.addresses_unproven = 14;
+            busy.addresses_rebound = 16;
             busy.media_held = [("silent", 15)].into();
             busy.drops.add(DropReason::SrtpAuthFailed, 3);
             busy.drops.add(DropReason::UnknownAddress, 2);

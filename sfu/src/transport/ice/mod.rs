@@ -163,16 +163,17 @@ impl IceLite {
         }
         let response = request.success(from.mapped_addr(), key);
         let remote = Arc::clone(&credentials.remote);
-        if request.username == self.credentials.username {
-            self.previous = None;
+        if request.username == self.credentials.username && self.previous.take().is_some() {
+            self.selection.restart();
         }
         let outcome = self.record(now, from, remote, steps);
         self.select(now, from, request.use_candidate, steps);
+        let is_nominee = self.selection.is_nominee(from);
         if let Some(state) = self.state_mut(from) {
             state.received(now, datagram.len());
             // The response is smaller than the request: it always fits.
             state.admits(now, response.len());
-            if !state.is_proven(now) {
+            if !state.is_proven(now) || is_nominee {
                 state.seek_proof(now);
             }
         }
@@ -283,6 +284,49 @@ impl IceLite {
         self.consent.spoke = true;
     }
 
+    /// Follows a packet of the client that is no check: authentic, or of a handshake. None if it came over the path in use.
+    /// `is_sure`: the client is there for certain, and not just the packet late.
+    pub(super) fn spoken(&mut self, now: Instant, at: Path, is_sure: bool) -> Option<Steps> {
+        if self.selection.is_spoken_over(now, at) {
+            return None;
+        }
+        let mut steps = Steps::default();
+        let state = self.state_mut(at)?;
+        let is_proven = state.is_proven(now);
+        if !is_proven {
+            state.seek_proof(now);
+        }
+        steps.moved = self.selection.spoken_elsewhere(now, at, is_proven, is_sure);
+        if steps.moved.is_some() {
+            self.consent.keep(now, &mut self.rng);
+        }
+        self.seek_proof(now, &mut steps);
+        self.refresh(now);
+        Some(steps)
+    }
+
+    /// Follows an authentic packet over an unknown path: the client's NAT has given it another port, and the client does
+    /// not know. The path is used as soon as it is proven.
+    pub(super) fn rebound(&mut self, now: Instant, at: Path, bytes: usize) -> Steps {
+        let mut steps = Steps::default();
+        if self.state(at).is_none() {
+            let remote = Arc::clone(&self.credentials.remote);
+            self.insert(now, at, remote, &mut steps);
+        }
+        self.received(now, at, bytes);
+        if let Some(spoken) = self.spoken(now, at, false) {
+            steps.moved = spoken.moved;
+            steps.send = spoken.send;
+            steps.unproven = spoken.unproven;
+        }
+        steps
+    }
+
+    /// The time of the last packet over the path in use that is no check.
+    pub(super) fn spoken_at(&self) -> Option<Instant> {
+        self.selection.spoken_at()
+    }
+
     /// Whether so many bytes that are no media may go over a path.
     pub(super) fn admits(&mut self, now: Instant, to: Path, bytes: usize) -> bool {
         let state = self.state_mut(to);
@@ -325,6 +369,12 @@ impl IceLite {
             path.remote = remote;
             return StunOutcome::Refreshed;
         }
+        self.insert(now, from, remote, steps);
+        StunOutcome::Bound
+    }
+
+    /// Adds a path; the one that is checked least makes way for it.
+    fn insert(&mut self, now: Instant, at: Path, remote: Arc<Remote>, steps: &mut Steps) {
         if self.paths.len() == MAX_PATHS {
             let selected = self.selected();
             let unused = self.paths.iter().enumerate();
@@ -336,19 +386,18 @@ impl IceLite {
                 steps.forgotten = Some(forgotten);
             }
         }
-        self.paths.push(KnownPath::new(now, from, remote));
-        StunOutcome::Bound
+        self.paths.push(KnownPath::new(now, at, remote));
     }
 
     fn select(&mut self, now: Instant, from: Path, nominates: bool, steps: &mut Steps) {
         let selected = self.selected().and_then(|selected| self.state(selected));
         let facts = CheckFacts {
             nominates,
-            is_proven: self.is_proven(now, from),
+            is_fresh: self.state(from).is_some_and(|state| state.is_fresh(now)),
             selected_is_proven: selected.is_some_and(|state| state.is_proven(now)),
             selected_is_silent: selected.is_none_or(|state| state.is_silent(now)),
         };
-        steps.moved = self.selection.checked(from, facts);
+        steps.moved = self.selection.checked(now, from, facts);
         if steps.moved.is_some() {
             self.consent.keep(now, &mut self.rng);
         }

@@ -289,6 +289,67 @@ fn an_old_proof_is_asked_for_again() {
     assert_eq!(moved.moved_from, Some(path(1)));
 }
 
+/// Firefox nominates every path that it checks. A firewall closes path 1 for what we send, and Firefox goes to path 2, but
+/// it nominates path 1 for some more seconds.
+#[test]
+fn a_path_that_was_closed_since_is_not_returned_to() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    for speaks in [true, false] {
+        let mut agent = agent();
+        agent.take_proven(at(0), path(2), &check());
+        agent.take_proven(at(10), path(1), &check());
+        assert!(agent.spoken(at(20), path(1), false).is_none());
+        assert_eq!(agent.media(), Some(path(1)));
+        // Its media, or its nomination if it sends none, tells where it is.
+        for ms in [5_000, 5_020, 5_040] {
+            match speaks {
+                true => drop(agent.spoken(at(ms), path(2), false)),
+                false => drop(agent.take_proven(at(ms), path(2), &check())),
+            }
+        }
+        assert_eq!(agent.media(), Some(path(2)), "speaks {speaks}");
+        let mut unanswered = 0;
+        for ms in (5_050..11_500).step_by(50) {
+            if speaks && ms % 500 == 0 {
+                agent.spoken(at(ms), path(2), false);
+            }
+            let checked = agent.take(at(ms), path(1), &check().bytes());
+            unanswered += checked.checks.len();
+            assert_eq!(
+                agent.selected(),
+                Some(path(2)),
+                "speaks {speaks} at {ms} ms"
+            );
+        }
+        assert_eq!(unanswered > 0, !speaks, "asked for proof: {unanswered}");
+    }
+}
+
+#[test]
+fn media_over_an_unknown_path_is_proven_before_it_is_followed() {
+    let (mut agent, now) = (agent(), Instant::now());
+    agent.take_proven(now, path(1), &check());
+    assert!(agent.spoken(now, path(1), false).is_none());
+    let mut sent = 0;
+    let mut ours = Vec::new();
+    for packet in 0..100 {
+        let now = now + Duration::from_millis(20 * packet);
+        let steps = agent.rebound(now, path(9), 60);
+        sent += steps
+            .send
+            .iter()
+            .map(|(_, check)| check.len())
+            .sum::<usize>();
+        ours.extend(steps.send);
+        assert_eq!((steps.moved, agent.media()), (None, Some(path(1))));
+        assert!(sent <= 3 * 60 * (packet as usize + 1), "{sent}");
+    }
+    let proven = agent.take_answer_to(now + Duration::from_secs(2), ours.last().unwrap());
+    assert_eq!(proven.moved_from, Some(path(1)));
+    assert_eq!(agent.media(), Some(path(9)));
+}
+
 #[test]
 fn checks_without_answer_end_and_stay_within_what_came() {
     let (mut agent, start) = (agent(), Instant::now());

@@ -22,6 +22,7 @@ mod validation;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 pub(crate) use candidate::Candidate;
 pub(crate) use consent::Hold;
@@ -48,6 +49,17 @@ impl Path {
         match self {
             Self::Udp(addr) => addr,
         }
+    }
+
+    /// All paths to the same address, whatever its port.
+    pub(crate) fn neighbours(self) -> RangeInclusive<Self> {
+        let at = |port| match self {
+            Self::Udp(mut addr) => {
+                addr.set_port(port);
+                Self::Udp(addr)
+            }
+        };
+        at(0)..=at(u16::MAX)
     }
 }
 

@@ -61,6 +61,11 @@ impl PathState {
         self.validation.is_proven(now)
     }
 
+    /// Whether somebody has proved to be there in the last seconds.
+    pub(in crate::transport) fn is_fresh(&self, now: Instant) -> bool {
+        self.validation.is_fresh(now)
+    }
+
     /// Records a proof.
     pub(in crate::transport) fn prove(&mut self, now: Instant) {
         self.validation.prove(now);

@@ -28,6 +28,9 @@ pub(in crate::transport) enum CheckDue {
 
 /// RFC 7675 section 5.1: consent expires 30 s after the last answer.
 pub(super) const CONSENT: Duration = Duration::from_secs(30);
+/// Age of a proof that counts for a path which is not in use. Nobody asks for proof there, and consent may outlive a NAT's
+/// or a firewall's rule; another proof takes a round trip, in which the path in use serves.
+const FRESH: Duration = Duration::from_secs(3);
 /// Wait before the first check is repeated; it doubles each time. RFC 8445 section 14.3 has 500 ms, where many pairs
 /// share a pace; here is one pair, and media waits for it.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -45,6 +48,11 @@ impl Validation {
     /// Whether there is proof, and consent lasts.
     pub(super) fn is_proven(&self, now: Instant) -> bool {
         self.proven_at.is_some_and(|at| now < at + CONSENT)
+    }
+
+    /// Whether a proof is so recent that what is sent now arrives, most likely.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        self.proven_at.is_some_and(|at| now < at + FRESH)
     }
 
     /// Records a proof.
@@ -126,10 +134,13 @@ mod tests {
     fn a_proof_lasts_as_long_as_consent() {
         let start = Instant::now();
         let mut validation = Validation::default();
+        assert!(!validation.is_fresh(start));
         validation.seek_proof(start);
         validation.prove(start);
         assert_eq!(validation.poll_timeout(), None);
         assert!(validation.is_proven(start + CONSENT - Duration::from_nanos(1)));
         assert!(!validation.is_proven(start + CONSENT));
+        assert!(validation.is_fresh(start + FRESH - Duration::from_nanos(1)));
+        assert!(!validation.is_fresh(start + FRESH));
     }
 }

@@ -291,6 +291,13 @@ impl Sim {
         bytes
     }
 
+    /// Delivers a stranger's datagram to the relay.
+    pub(crate) fn inject(&mut self, from: SocketAddr, payload: Vec<u8>) {
+        let to = self.relay.addr();
+        let mut datagram = Datagram { from, to, payload };
+        self.relay.handle_datagram(self.now, &mut datagram);
+    }
+
     /// Hears what happened.
     fn take_events(&mut self) {
         while let Some(event) = self.relay.poll_event() {
