@@ -83,6 +83,14 @@ impl RateMeter {
         self.until.is_none_or(|until| now >= until + window)
     }
 
+    /// Bits a second in the last second, for people: 0 during a silence.
+    pub(crate) fn measured(&self, now: Instant) -> u64 {
+        match self.is_silent(now) {
+            true => 0,
+            false => self.bitrate(now),
+        }
+    }
+
     /// Bits a second lately. During a silence, and for a second after it, at least the rate before it: a layer that was
     /// switched off must not seem smaller than it is, or it would be granted to a link that cannot carry it.
     pub(crate) fn bitrate(&self, now: Instant) -> u64 {
@@ -120,6 +128,9 @@ mod tests {
             let silent = meter.bitrate(at(ms));
             assert!((950_000..=1_050_000).contains(&silent), "{ms}: {silent}");
         }
+        // People are told of the silence.
+        assert!(meter.measured(at(5_500)) > 0);
+        assert_eq!(meter.measured(at(6_125)), 0);
         let later = meter.bitrate(at(60_000));
         assert!((950_000..=1_050_000).contains(&later), "{later}");
         for ms in (60_000..63_000).step_by(10) {

@@ -198,7 +198,7 @@ pub struct LayerStats {
     pub alive: bool,
     /// Whether any viewer wants it: if not, the publisher was asked to pause it.
     pub wanted: bool,
-    /// Bits a second that came lately.
+    /// Bits a second that came in the last second; 0 during a silence.
     pub bitrate: u64,
     /// Height in pixels, once known.
     pub height: Option<u16>,
@@ -231,7 +231,7 @@ pub struct SubscriptionStats {
     pub reason: &'static str,
     /// The rate allocated to it, in bits a second.
     pub allocated: u64,
-    /// The rate sent lately, in bits a second.
+    /// The rate sent in the last second, in bits a second; 0 during a silence.
     pub bitrate: u64,
     /// Keyframes asked for, by the viewer or for it.
     pub keyframe_requests: u64,

@@ -1,19 +1,22 @@
 //! Finds the peer that a datagram is for.
 //!
 //! The path tells, once a STUN check over it has authenticated; before that only the user fragment of such a check (RFC
-//! 8445 section 7.3). Any other datagram over an unknown path is dropped and counted, and leaves no other trace.
+//! 8445 section 7.3), or the keys of a peer at another port of that address ([`strays`]). Any other datagram over an
+//! unknown path is dropped and counted, and leaves no other trace.
 //!
 //! A peer [claims](Paths::claim) a path, with proof or without ([`paths`]). No claim takes away a path that another
 //! peer has proved to be at.
 
 mod hash;
 mod paths;
+mod strays;
 
 use std::collections::HashMap;
 
 pub(crate) use paths::Claim;
 
 use paths::Paths;
+use strays::Strays;
 
 /// The class of a datagram, by its first byte (RFC 7983 section 7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +44,7 @@ pub(crate) fn classify(datagram: &[u8]) -> Class {
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
     pub(crate) paths: Paths,
+    pub(crate) strays: Strays,
     by_ufrag: HashMap<Vec<u8>, usize>,
     /// Peers by the tag in answers to the server's checks.
     by_tag: HashMap<u32, usize>,

@@ -48,7 +48,7 @@ impl Slot {
             target: target.map(|layer| usize::from(layer.spatial)),
             reason: shown(reason, silenced, unreachable && layer.is_none()),
             allocated: self.allocation.map_or(0, |allocation| allocation.bitrate),
-            bitrate: self.rate.bitrate(now),
+            bitrate: self.rate.measured(now),
             keyframe_requests: self.counters.keyframe_requests,
             packets: self.sent.packets,
             bytes: self.sent.bytes,

@@ -327,6 +327,11 @@ impl Layer {
         self.meter.bitrate(now)
     }
 
+    /// Bits a second in the last second, for people: 0 during a silence.
+    pub(super) fn measured_bitrate(&self, now: Instant) -> u64 {
+        self.meter.measured(now)
+    }
+
     /// Whether it has come for too short a time to tell its rate.
     pub(super) fn begins(&self) -> bool {
         self.packets > 0 && !self.meter.is_known() && self.settled().is_none()

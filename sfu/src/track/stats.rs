@@ -20,7 +20,7 @@ impl Track {
                     rid: layer.name.rid.clone(),
                     alive: layer.is_alive(),
                     wanted: self.demand.asks_for(index),
-                    bitrate: layer.bitrate(now),
+                    bitrate: layer.measured_bitrate(now),
                     height: Some(layer.height).filter(|height| *height > 0),
                     packets: layer.packets,
                     bytes: layer.bytes,

@@ -266,9 +266,10 @@ impl Transport {
         if shakes_hands {
             self.handshake_from = Some(from);
         }
-        if shakes_hands || came != Came::Nothing {
-            let steps = self.ice.spoken(now, from, came == Came::Client);
-            steps.map(|steps| self.follow(steps));
+        if (shakes_hands || came != Came::Nothing)
+            && let Some(steps) = self.ice.spoken(now, from, came == Came::Client)
+        {
+            self.follow(steps);
         }
         if !was_connected && self.was_connected {
             self.handshake_done(now, from);

@@ -69,7 +69,7 @@ use forward::{FanoutScratch, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
 use marks::Marks;
-use paths::{PathCounters, Strays};
+use paths::PathCounters;
 use peer::Peer;
 use pipe::Upstream;
 use room::Room;
@@ -117,7 +117,6 @@ pub(crate) struct Worker {
     batches: Batches,
     schedule: Schedule,
     handshakes: Handshakes,
-    strays: Strays,
     events: VecDeque<Event>,
     marks: Marks,
     watches: codecs::Watches,
@@ -183,7 +182,6 @@ impl Worker {
             batches: Batches::default(),
             schedule: Schedule::default(),
             handshakes: Handshakes::default(),
-            strays: Strays::default(),
             events: VecDeque::new(),
             marks: Marks::default(),
             watches: codecs::Watches::default(),

@@ -1,6 +1,6 @@
 //! Paths of peers: STUN, and datagrams over paths that several peers share.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Worker;
 use crate::demux::{Claim, Class};
@@ -17,33 +17,6 @@ pub(super) struct PathCounters {
     pub(super) proven: u64,
     pub(super) unproven: u64,
     pub(super) rebound: u64,
-}
-
-/// The packets from unknown addresses for which keys are tried.
-#[derive(Debug, Default)]
-pub(super) struct Strays {
-    left: u32,
-    refilled_at: Option<Instant>,
-}
-
-/// Paths of the same address that are looked at for one packet: as many people as one office may have at a call.
-const LOOKED_AT: usize = 64;
-/// Peers whose keys are tried for one packet. Each takes a microsecond or two.
-const TRIED: usize = 8;
-/// Packets a second for which keys are tried: at most 1% of a core. Anybody can send such packets.
-const STRAYS: u32 = 500;
-
-impl Strays {
-    /// Whether keys may be tried for another packet.
-    fn take(&mut self, now: Instant) -> bool {
-        let is_over = |at: Instant| now >= at + Duration::from_secs(1);
-        if self.refilled_at.is_none_or(is_over) {
-            (self.left, self.refilled_at) = (STRAYS, Some(now));
-        }
-        let may = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        may
-    }
 }
 
 impl Worker {
@@ -162,18 +135,13 @@ impl Worker {
     ) {
         let is_media = matches!(class, Class::Rtp | Class::Rtcp);
         let near = self.demux.paths.near(from).filter(|_| is_media);
-        let peers = near.take(LOOKED_AT).filter_map(|index| {
+        let near = near.filter_map(|index| {
             let index = PeerIx::from(index);
             let peer = self.peers.get(index)?;
             Some((peer.transport.spoken_at(), index))
         });
-        let mut peers: Vec<_> = peers.collect();
-        // Over its earlier path nothing comes any more.
-        peers.sort_unstable();
-        peers.dedup();
-        let peers = peers.into_iter().take(TRIED).map(|(_, index)| index);
-        let peers: Vec<PeerIx> = peers.collect();
-        if peers.is_empty() || !self.strays.take(now) {
+        let peers = self.demux.strays.choose(now, near);
+        if peers.is_empty() {
             return self.counters.drop(DropReason::UnknownAddress);
         }
         // Keys that do not open it belong to a neighbour of the sender, which says nothing about the packet.

@@ -99,6 +99,7 @@ fn a_muted_microphone_is_silent_speaks_for_nobody_and_goes_on_with_the_next_pack
             assert_eq!(stats.packets_forwarded, forwarded, "not one packet");
             let muted = sent(&sim, viewer, track);
             assert_eq!((muted.reason, muted.layer), ("muted", None));
+            assert_eq!(muted.bitrate, 0);
             // The publisher's own library goes on to be told how its packets came.
             assert!(sim.clients[publisher].datagram_bytes - back > 1_000);
             // Spoke, and speaks no more, from the mute on.
