@@ -16,6 +16,7 @@ use crate::transport::srtp::{Backend, Profile};
 /// its keys is used.
 pub(crate) struct Certificate {
     fingerprint: Fingerprint,
+    gcm_256: Arc<HandshakeConfig>,
     gcm: Arc<HandshakeConfig>,
     sha1: Arc<HandshakeConfig>,
     backend: Backend,
@@ -60,6 +61,7 @@ impl Certificate {
         Ok(Arc::new(Self {
             fingerprint,
             backend,
+            gcm_256: config(SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm)?,
             gcm: config(SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm)?,
             sha1: config(SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80)?,
         }))
@@ -79,6 +81,7 @@ impl Certificate {
     /// so each configuration has a single profile.
     pub(super) fn config(&self, profile: Profile) -> Arc<HandshakeConfig> {
         match profile {
+            Profile::AeadAes256Gcm => self.gcm_256.clone(),
             Profile::AeadAes128Gcm => self.gcm.clone(),
             Profile::Aes128CmSha1_80 => self.sha1.clone(),
         }

@@ -214,6 +214,7 @@ impl Dtls {
 fn export_srtp(endpoint: &Endpoint, backend: Backend) -> Option<Srtp> {
     let state = endpoint.get_connection_state(PEER)?;
     let profile = match state.srtp_protection_profile() {
+        SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm => Profile::AeadAes256Gcm,
         SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
         SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => Profile::Aes128CmSha1_80,
         _ => return None,
