@@ -46,7 +46,7 @@ pub struct SfuConfig {
     pub limits: Limits,
 }
 
-/// The library that computes AES-128-GCM, the largest cost of forwarding beside the kernel's.
+/// The library that computes AES-GCM, the largest cost of forwarding beside the kernel's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Cipher {

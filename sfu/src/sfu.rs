@@ -661,7 +661,7 @@ fn choose_backend(cipher: Cipher) -> Result<Backend, StartError> {
     tracing::info!(
         cipher = chosen.name(),
         sealing_1200_bytes = costs.join(", "),
-        "SRTP AES-128-GCM"
+        "SRTP AES-GCM"
     );
     Ok(chosen)
 }

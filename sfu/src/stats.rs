@@ -100,7 +100,7 @@ pub struct PeerStats {
     /// (it answered no check of the server for 30 s, RFC 7675 section 5.1). Media goes on when the peer answers; after
     /// silence, with any packet from it.
     pub media_held: Option<&'static str>,
-    /// The SRTP profile, e.g. `AEAD_AES_128_GCM`.
+    /// The SRTP profile, e.g. `AEAD_AES_256_GCM`.
     pub srtp_profile: Option<&'static str>,
     /// Round trip in milliseconds, from RTCP.
     pub rtt_ms: Option<f64>,

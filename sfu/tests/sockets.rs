@@ -160,7 +160,7 @@ async fn two_participants_hear_each_other_over_real_sockets() {
         );
     }
     let stats = sfu.peer_stats(clients[0].peer).await.unwrap();
-    assert_eq!(stats.srtp_profile, Some("AEAD_AES_128_GCM"));
+    assert_eq!(stats.srtp_profile, Some("AEAD_AES_256_GCM"));
     assert_eq!(stats.subscriptions[0].mid.is_some(), stats.connected);
 
     let mut seen = Vec::new();

@@ -1,4 +1,4 @@
-//! DTLS 1.2 as client, on `rtc-dtls`: one certificate for all bots, one association each.
+//! DTLS 1.2 as client, on `rtc-dtls`, another implementation than the server's: one certificate for all bots, one association each.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

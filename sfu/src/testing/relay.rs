@@ -121,8 +121,8 @@ impl SimRelay {
         sharing: SimSharing,
     ) -> Self {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let certificate =
-            Certificate::generate(Backend::default()).expect("a certificate can be made");
+        let certificate = Certificate::generate_seeded(Backend::default(), seed)
+            .expect("a certificate can be made");
         let sizes = RingSizes {
             batches: sharing.batches,
             control: sharing.control,

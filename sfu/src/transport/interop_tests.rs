@@ -169,7 +169,7 @@ fn str0m_connects_and_media_flows() {
             interop.step();
         }
         assert!(interop.connected && interop.rtc.is_connected());
-        assert_eq!(interop.transport.srtp_profile(), Some("AEAD_AES_128_GCM"));
+        assert_eq!(interop.transport.srtp_profile(), Some("AEAD_AES_256_GCM"));
         for sequence in 0..50_u64 {
             let mut api = interop.rtc.direct_api();
             let stream = api.stream_tx(&Ssrc::from(TO_SERVER)).unwrap();

@@ -483,7 +483,7 @@ impl Transport {
     /// Ends it: close_notify is left to send, no event follows.
     pub(crate) fn close(&mut self, now: Instant) {
         self.advance(now);
-        self.dtls.close(now);
+        self.dtls.close();
         self.end();
     }
 
@@ -561,7 +561,7 @@ impl Transport {
         }
         let to = self.ice.media()?;
         let packet = self.sctp.poll_transmit(self.now)?;
-        self.dtls.write(self.now, &packet);
+        self.dtls.write(&packet);
         self.dtls.poll_transmit().map(|datagram| (to, datagram))
     }
 

@@ -29,7 +29,7 @@ fn three_participants_see_and_hear_each_other() {
         .count();
     assert_eq!(live, 6);
     for peer in sim.relay.stats().peers {
-        assert_eq!(peer.srtp_profile, Some("AEAD_AES_128_GCM"));
+        assert_eq!(peer.srtp_profile, Some("AEAD_AES_256_GCM"));
         for track in &peer.published {
             let bytes: Vec<u64> = track.layers.iter().map(|layer| layer.bytes).collect();
             assert!(bytes.is_sorted(), "layers by their RIDs: {track:?}");

@@ -33,7 +33,7 @@ mod tests {
     fn a_filter_that_cannot_be_read_is_refused() {
         for (filter, is_good) in [
             ("info", true),
-            ("info,rtc_dtls=error,tertulia_sfu=debug", true),
+            ("info,dimpl=error,tertulia_sfu=debug", true),
             ("tertulia_sfu=loud", false),
             ("=", false),
         ] {

@@ -20,8 +20,8 @@ use super::line::Lines;
 use super::log::Log;
 use super::rates::Rates;
 
-/// The filter without `RUST_LOG`. rtc-dtls warns of every extension of DTLS 1.3 in a browser's ClientHello.
-const LOG_FILTER: &str = "info,rtc_dtls=error";
+/// The filter without `RUST_LOG`. dimpl warns of each client that floods its handshake: strangers could fill the log.
+const LOG_FILTER: &str = "info,dimpl=error";
 
 /// The filter of a log that runs.
 pub(crate) struct Filter(reload::Handle<EnvFilter, Registry>);

@@ -415,7 +415,7 @@ async fn no_filter_tells_passwords_or_chat_and_a_bad_one_is_named() {
     for (filter, bad) in [
         ("trace", false),
         (
-            "tungstenite=trace,tokio_tungstenite=trace,rtc_dtls=trace,axum=trace",
+            "tungstenite=trace,tokio_tungstenite=trace,dimpl=trace,axum=trace",
             false,
         ),
         ("tertulia=loud", true),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::hello::client_random;
-use super::record::{Content, records};
+use super::record::is_handshake;
 use super::{Certificate, Dtls, DtlsEvent};
 use crate::event::PeerFailure;
 use crate::transport::{Fingerprint, Path};
@@ -54,7 +54,7 @@ pub(crate) enum AssociationEvent {
 /// the latest, so that a ClientHello from a forged address keeps nobody out. One with progress also stays for this
 /// long.
 const TAKEOVER: Duration = Duration::from_secs(1);
-/// The handshake gives up after eight flights, 8 s; half a ClientHello is kept no longer either.
+/// The handshake gives up after 8 s; half a ClientHello is kept no longer either.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Associations {
@@ -126,13 +126,13 @@ impl Associations {
     }
 
     /// Encrypts application data. Nothing before the handshake is complete.
-    pub(crate) fn write(&mut self, now: Instant, data: &[u8]) {
-        self.current.dtls.write(now, data);
+    pub(crate) fn write(&mut self, data: &[u8]) {
+        self.current.dtls.write(data);
     }
 
     /// Sends close_notify, if there is anyone to send it to.
-    pub(crate) fn close(&mut self, now: Instant) {
-        self.current.dtls.close(now);
+    pub(crate) fn close(&mut self) {
+        self.current.dtls.close();
         self.next = None;
     }
 
@@ -262,15 +262,4 @@ impl Association {
             (self.random, self.from) = (Some(random), Some(from));
         }
     }
-}
-
-/// Whether a datagram is of a handshake: one that is over ignores it.
-fn is_handshake(datagram: &[u8]) -> bool {
-    records(datagram).flatten().any(|record| {
-        record.epoch == 0
-            || matches!(
-                record.content,
-                Content::Handshake | Content::ChangeCipherSpec
-            )
-    })
 }

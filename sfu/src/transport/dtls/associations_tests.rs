@@ -1,6 +1,8 @@
 use super::testing::{Client, GCM, SHA1};
 use super::*;
 use crate::transport::Path;
+use crate::transport::srtp::Backend;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ const AWAY: Path = path(2_000);
 
 const fn path(port: u16) -> Path {
     let host = Ipv4Addr::new(192, 0, 2, 2);
-    Path::Udp(SocketAddr::new(std::net::IpAddr::V4(host), port))
+    Path::Udp(SocketAddr::new(IpAddr::V4(host), port))
 }
 
 fn certificate() -> Arc<Certificate> {
@@ -137,15 +139,12 @@ fn a_client_replaces_its_association() {
 fn the_first_association_serves_until_the_second_is_complete() {
     let (mut server, mut client) = Server::connected();
     let mut again = client.connect_again(server.now);
-    for _ in 0..2 {
-        // A hello, then the one with a cookie.
-        while let Some(datagram) = again.poll_transmit() {
-            server.take(AWAY, &datagram);
-        }
-        let answer = server.associations.poll_transmit().unwrap();
-        again.handle(server.now, &answer);
-        assert!(server.hears(&mut client, HOME, "meanwhile"));
-    }
+    server.take(AWAY, &again.poll_transmit().unwrap());
+    let answer = server.associations.poll_transmit().unwrap();
+    again.handle(server.now, &answer);
+    assert!(server.hears(&mut client, HOME, "meanwhile"));
+    server.exchange(&mut again, AWAY);
+    assert_eq!(server.told(), ["connected"]);
 }
 
 #[test]
@@ -181,6 +180,8 @@ fn hellos_with_forged_addresses_keep_nobody_out() {
         let mut forged = Client::connect(server.now, &[GCM]);
         server.take(AWAY, &forged.poll_transmit().unwrap());
         server.wait(second / 20);
+        // Browsers drop a plain answer once they are connected. `rtc-dtls` repeats its own last flight for each.
+        while server.associations.poll_transmit().is_some() {}
         assert!(server.hears(&mut client, HOME, "still here"));
     }
     let mut again = client.connect_again(server.now);
@@ -238,8 +239,8 @@ fn a_client_that_replaces_its_transport_before_it_is_connected_is_followed() {
     let mut client = Client::connect(now, &[SHA1, GCM]);
     let mut server = Server::of(&client, now);
     server.take(HOME, &client.poll_transmit().unwrap());
-    let verify = server.associations.poll_transmit().unwrap();
-    client.handle(now, &verify);
+    let answer = server.associations.poll_transmit().unwrap();
+    client.handle(now, &answer);
     let mut again = client.connect_again(now);
     server.exchange(&mut again, AWAY);
     assert_eq!(server.told(), ["connected"]);

@@ -1,7 +1,6 @@
-//! The first ClientHello, read ahead of `rtc-dtls` for the SRTP profiles it lists.
+//! The first ClientHello, held until it is whole: half a one builds nothing.
 
 use super::record::{Content, Fragment, fragments, records};
-use crate::transport::srtp::Profile;
 
 /// Datagrams held until they contain a whole ClientHello.
 #[derive(Default)]
@@ -12,43 +11,35 @@ pub(super) struct HelloBuffer {
 /// A hello with post-quantum key shares takes two; three times over if they are sent again.
 const MAX_DATAGRAMS: usize = 6;
 const CLIENT_HELLO: u8 = 1;
-const USE_SRTP: u16 = 14;
-/// RFC 7714 section 14.2.
-const AEAD_AES_128_GCM: [u8; 2] = [0, 7];
 
 impl HelloBuffer {
-    /// Adds a datagram. Once the hello is whole: the profile to choose and the datagrams held.
-    pub(super) fn push(&mut self, datagram: &[u8]) -> Option<(Profile, Vec<Vec<u8>>)> {
+    /// Adds a datagram. The datagrams held, once the hello is whole.
+    pub(super) fn push(&mut self, datagram: &[u8]) -> Option<Vec<Vec<u8>>> {
         pieces(datagram).next()?;
         if self.datagrams.len() == MAX_DATAGRAMS {
             self.datagrams.clear();
         }
         self.datagrams.push(datagram.to_vec());
-        let hello = self.assemble()?;
-        let profile = choose_profile(&hello);
-        Some((profile, std::mem::take(&mut self.datagrams)))
+        self.is_whole().then(|| std::mem::take(&mut self.datagrams))
     }
 
-    fn assemble(&self) -> Option<Vec<u8>> {
-        let mut hello = Vec::new();
+    fn is_whole(&self) -> bool {
+        let mut have = 0;
         loop {
-            let next = self
-                .datagrams
-                .iter()
-                .flat_map(|datagram| pieces(datagram))
-                .find(|piece| {
-                    piece.offset <= hello.len() && piece.offset + piece.body.len() > hello.len()
-                })?;
-            hello.extend(next.body.get(hello.len() - next.offset..)?);
-            if hello.len() == next.length {
-                return Some(hello);
+            let mut pieces = self.datagrams.iter().flat_map(|datagram| pieces(datagram));
+            let next =
+                pieces.find(|piece| piece.offset <= have && piece.offset + piece.body.len() > have);
+            let Some(next) = next else { return false };
+            have = next.offset + next.body.len();
+            if have == next.length {
+                return true;
             }
         }
     }
 }
 
 /// The random number of the ClientHello that begins in a datagram (RFC 5246 section 7.4.1.2): it tells
-/// one association of a client from another. One that is sent again with a cookie keeps it.
+/// one association of a client from another. One that is sent again keeps it.
 pub(super) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
     let first = pieces(datagram).find(|piece| piece.offset == 0)?;
     // Version first.
@@ -62,48 +53,6 @@ fn pieces(datagram: &[u8]) -> impl Iterator<Item = Fragment<'_>> {
         .filter(|record| record.content == Content::Handshake && record.epoch == 0)
         .flat_map(|record| fragments(record.body).flatten())
         .filter(|piece| piece.message_type == CLIENT_HELLO && piece.sequence == 0)
-}
-
-/// AES-GCM where the client lists it; what every client has otherwise, also where there is no list:
-/// then no profile is negotiated and the peer has data channels only.
-fn choose_profile(hello: &[u8]) -> Profile {
-    let profiles = use_srtp(hello).unwrap_or_default();
-    if profiles
-        .chunks_exact(2)
-        .any(|profile| profile == AEAD_AES_128_GCM)
-    {
-        Profile::AeadAes128Gcm
-    } else {
-        Profile::Aes128CmSha1_80
-    }
-}
-
-/// The profile list of the use_srtp extension (RFC 6347 section 4.2.1, RFC 5764 section 4.1.1).
-fn use_srtp(hello: &[u8]) -> Option<&[u8]> {
-    // Version and random.
-    let rest = hello.get(34..)?;
-    let (_session, rest) = split_vector::<1>(rest)?;
-    let (_cookie, rest) = split_vector::<1>(rest)?;
-    let (_suites, rest) = split_vector::<2>(rest)?;
-    let (_compression, rest) = split_vector::<1>(rest)?;
-    let (mut extensions, _) = split_vector::<2>(rest)?;
-    loop {
-        let (kind, rest) = extensions.split_first_chunk::<2>()?;
-        let (value, rest) = split_vector::<2>(rest)?;
-        if u16::from_be_bytes(*kind) == USE_SRTP {
-            return split_vector::<2>(value).map(|(profiles, _)| profiles);
-        }
-        extensions = rest;
-    }
-}
-
-/// A TLS vector with a length of `N` bytes, and the bytes after it.
-fn split_vector<const N: usize>(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<N>()?;
-    let length = length
-        .iter()
-        .fold(0, |n, byte| (n << 8) | usize::from(*byte));
-    rest.split_at_checked(length)
 }
 
 #[cfg(test)]
@@ -159,20 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn gcm_is_chosen_where_it_is_listed() {
-        for (profiles, chosen) in [
-            (&[1, 8, 7][..], Profile::AeadAes128Gcm),
-            (&[7, 1], Profile::AeadAes128Gcm),
-            (&[1], Profile::Aes128CmSha1_80),
-            (&[8, 1, 2], Profile::Aes128CmSha1_80),
-            (&[], Profile::Aes128CmSha1_80),
-        ] {
-            let hello = hello(profiles);
-            let datagram = datagram(&hello, 0, hello.len());
-            let (profile, held) = HelloBuffer::default().push(&datagram).unwrap();
-            assert_eq!(profile, chosen);
-            assert_eq!(held, vec![datagram]);
-        }
+    fn a_hello_in_one_datagram_is_whole() {
+        let hello = hello(&[1, 8, 7]);
+        let datagram = datagram(&hello, 0, hello.len());
+        let held = HelloBuffer::default().push(&datagram);
+        assert_eq!(held, Some(vec![datagram]));
     }
 
     #[test]
@@ -184,9 +124,7 @@ mod tests {
         for (at, (from, to)) in parts.into_iter().enumerate() {
             let result = buffer.push(&datagram(&hello, from, to));
             assert_eq!(result.is_some(), at == 3);
-            if let Some((profile, held)) = result {
-                assert_eq!((profile, held.len()), (Profile::AeadAes128Gcm, 4));
-            }
+            assert!(result.is_none_or(|held| held.len() == 4));
         }
     }
 
@@ -211,7 +149,6 @@ mod tests {
         fn anything_may_arrive(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0_usize..90, change: u8) {
             let mut buffer = HelloBuffer::default();
             let _ = buffer.push(&bytes);
-            let _ = choose_profile(&bytes);
             let _ = client_random(&bytes);
             let hello = hello(&[1, 7]);
             let mut datagram = datagram(&hello, 0, hello.len());

@@ -2,34 +2,30 @@
 
 mod associations;
 mod certificate;
+mod endpoint;
 mod guard;
 mod hello;
 mod record;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
-use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
-use rtc_shared::TransportProtocol;
-use rtc_shared::error::Error;
 
 pub(crate) use associations::{AssociationEvent, Associations};
 pub(crate) use certificate::Certificate;
 
 use super::Fingerprint;
-use super::srtp::{Backend, Profile, Srtp};
+use super::srtp::Srtp;
 use crate::event::PeerFailure;
-use guard::Guard;
+use endpoint::{Endpoint, Outcome};
 use hello::HelloBuffer;
 
 /// One DTLS association.
 struct Dtls {
     certificate: Arc<Certificate>,
     remote_fingerprint: Fingerprint,
-    guard: Guard,
     hello: HelloBuffer,
     state: State,
     /// Datagrams that the guard does not admit, or that do not authenticate.
@@ -42,9 +38,7 @@ enum State {
     Handshaking(Box<Endpoint>),
     Connected(Box<Endpoint>),
     /// Ended; the datagrams left to send are still here.
-    Ended(Box<Endpoint>),
-    /// Ended before it began.
-    Never,
+    Ended(VecDeque<Vec<u8>>),
 }
 
 /// The outcome of a datagram or a time-out.
@@ -55,18 +49,11 @@ enum DtlsEvent {
     Failed(PeerFailure),
 }
 
-/// `rtc-dtls` keeps associations by address. Ours outlives the client's address, so inside it
-/// always has this one.
-const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
-/// RFC 5764 section 4.2.
-const SRTP_EXPORTER: &str = "EXTRACTOR-dtls_srtp";
-
 impl Dtls {
     fn new(certificate: Arc<Certificate>, remote_fingerprint: Fingerprint) -> Self {
         Self {
             certificate,
             remote_fingerprint,
-            guard: Guard::new(),
             hello: HelloBuffer::default(),
             state: State::Waiting,
             refused: 0,
@@ -75,16 +62,14 @@ impl Dtls {
 
     /// Handles a datagram from a verified address.
     fn handle(&mut self, now: Instant, datagram: &[u8], event: &mut dyn FnMut(DtlsEvent)) {
-        let handshaking = !matches!(self.state, State::Connected(_));
-        if !self.guard.admits(datagram, handshaking) {
+        if !guard::admits(datagram) {
             self.refused += 1;
             return;
         }
         match self.state {
             State::Waiting => {
-                if let Some((profile, datagrams)) = self.hello.push(datagram) {
-                    let config = self.certificate.config(profile);
-                    let endpoint = Endpoint::new(PEER, TransportProtocol::UDP, Some(config));
+                if let Some(datagrams) = self.hello.push(datagram) {
+                    let endpoint = Endpoint::new(&self.certificate, now);
                     self.state = State::Handshaking(Box::new(endpoint));
                     for datagram in datagrams {
                         self.read(now, &datagram, event);
@@ -92,77 +77,76 @@ impl Dtls {
                 }
             }
             State::Handshaking(_) | State::Connected(_) => self.read(now, datagram, event),
-            State::Ended(_) | State::Never => {}
+            State::Ended(_) => {}
         }
     }
 
     fn read(&mut self, now: Instant, datagram: &[u8], event: &mut dyn FnMut(DtlsEvent)) {
-        let (endpoint, connected) = match &mut self.state {
-            State::Handshaking(endpoint) => (endpoint, false),
-            State::Connected(endpoint) => (endpoint, true),
-            State::Waiting | State::Ended(_) | State::Never => return,
-        };
-        match endpoint.read(now, PEER, None, BytesMut::from(datagram)) {
-            Ok(events) => {
-                for happened in events {
-                    self.apply(now, happened, event);
+        let outcome = match &mut self.state {
+            State::Handshaking(endpoint) => endpoint.handle(now, datagram),
+            State::Connected(endpoint) => {
+                let outcome = endpoint.handle(now, datagram);
+                // A repetition of the handshake may be late, or ask for our last flight.
+                if outcome.is_nothing() && !record::is_handshake(datagram) {
+                    self.refused += 1;
                 }
+                outcome
             }
-            // While connected, only an authenticated alert ends it.
-            Err(Error::ErrAlertFatalOrClose) => self.fail(PeerFailure::DtlsFailed, event),
-            Err(_) if connected => self.refused += 1,
-            Err(_) => self.fail(PeerFailure::DtlsFailed, event),
-        }
+            State::Waiting | State::Ended(_) => return,
+        };
+        self.apply(outcome, event);
     }
 
-    fn apply(&mut self, now: Instant, happened: EndpointEvent, event: &mut dyn FnMut(DtlsEvent)) {
-        match happened {
-            EndpointEvent::HandshakeComplete => self.complete(now, event),
-            EndpointEvent::ApplicationData(data) if self.is_connected() => {
+    fn apply(&mut self, outcome: Outcome, event: &mut dyn FnMut(DtlsEvent)) {
+        if outcome.is_connected {
+            self.complete(outcome.keys, event);
+        }
+        if self.is_connected() {
+            for data in outcome.data {
                 event(DtlsEvent::Data(data));
             }
-            EndpointEvent::PeerClosed => self.fail(PeerFailure::ClosedByClient, event),
-            _ => {}
+        }
+        // Both are authenticated once connected. Before that nothing can be, and a plain alert ends the handshake.
+        if outcome.is_closed {
+            self.fail(PeerFailure::ClosedByClient, event);
+        } else if outcome.error.is_some() {
+            self.fail(PeerFailure::DtlsFailed, event);
         }
     }
 
-    fn complete(&mut self, now: Instant, event: &mut dyn FnMut(DtlsEvent)) {
-        let State::Handshaking(endpoint) = std::mem::replace(&mut self.state, State::Never) else {
+    fn complete(&mut self, keys: Option<endpoint::Keys>, event: &mut dyn FnMut(DtlsEvent)) {
+        let State::Handshaking(mut endpoint) = self.take() else {
             return;
         };
-        let verified = endpoint
-            .get_connection_state(PEER)
-            .and_then(|state| state.peer_certificates.first())
-            .is_some_and(|certificate| self.remote_fingerprint.matches(certificate));
-        if !verified {
-            self.state = State::Handshaking(endpoint);
-            self.close(now);
+        let certificate = endpoint.take_client_certificate();
+        if !self.remote_fingerprint.matches(&certificate) {
+            self.state = State::Ended(endpoint.close());
             event(DtlsEvent::Failed(PeerFailure::FingerprintMismatch));
             return;
         }
-        let srtp = export_srtp(&endpoint, self.certificate.backend());
+        let backend = self.certificate.backend();
+        let srtp = keys.and_then(|(profile, material)| {
+            Srtp::from_keying_material(backend, profile, &material)
+        });
         self.state = State::Connected(endpoint);
         event(DtlsEvent::Connected(srtp.map(Box::new)));
     }
 
     /// Encrypts application data. Nothing before the handshake is complete.
-    fn write(&mut self, now: Instant, data: &[u8]) {
+    fn write(&mut self, data: &[u8]) {
         if let State::Connected(endpoint) = &mut self.state {
-            // The write fails only for an association that is gone, whose event is on its way.
-            let _ = endpoint.write(now, PEER, data);
+            endpoint.write(data);
         }
     }
 
     /// Sends close_notify, if there is anyone to send it to.
-    fn close(&mut self, now: Instant) {
-        match std::mem::replace(&mut self.state, State::Never) {
-            State::Handshaking(mut endpoint) | State::Connected(mut endpoint) => {
-                let _ = endpoint.close(now);
-                self.state = State::Ended(endpoint);
+    fn close(&mut self) {
+        self.state = match self.take() {
+            State::Handshaking(endpoint) | State::Connected(endpoint) => {
+                State::Ended(endpoint.close())
             }
-            ended @ State::Ended(_) => self.state = ended,
-            State::Waiting | State::Never => {}
-        }
+            other => other,
+        };
     }
 
     fn is_connected(&self) -> bool {
@@ -175,53 +159,46 @@ impl Dtls {
     }
 
     fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended(_) | State::Never)
+        matches!(self.state, State::Ended(_))
     }
 
     fn handle_timeout(&mut self, now: Instant, event: &mut dyn FnMut(DtlsEvent)) {
-        if let State::Handshaking(endpoint) = &mut self.state
-            && endpoint.handle_timeout(PEER, now).is_err()
-        {
-            self.fail(PeerFailure::DtlsFailed, event);
+        if let State::Handshaking(endpoint) = &mut self.state {
+            let outcome = endpoint.handle_timeout(now);
+            self.apply(outcome, event);
         }
     }
 
+    /// None once connected: from there on it only answers.
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Handshaking(endpoint) => endpoint.poll_timeout(&PEER),
+            State::Handshaking(endpoint) => Some(endpoint.poll_timeout()),
             _ => None,
         }
     }
 
     fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         match &mut self.state {
-            State::Handshaking(endpoint) | State::Connected(endpoint) | State::Ended(endpoint) => {
-                endpoint.poll_transmit().map(|sent| sent.message.into())
-            }
-            State::Waiting | State::Never => None,
+            State::Handshaking(endpoint) | State::Connected(endpoint) => endpoint.poll_transmit(),
+            State::Ended(outgoing) => outgoing.pop_front(),
+            State::Waiting => None,
         }
     }
 
+    /// Ends it, unless it has ended.
     fn fail(&mut self, reason: PeerFailure, event: &mut dyn FnMut(DtlsEvent)) {
-        self.state = match std::mem::replace(&mut self.state, State::Never) {
-            State::Handshaking(endpoint) | State::Connected(endpoint) => State::Ended(endpoint),
+        self.state = match self.take() {
+            State::Handshaking(endpoint) | State::Connected(endpoint) => {
+                event(DtlsEvent::Failed(reason));
+                State::Ended(endpoint.into_outgoing())
+            }
             other => other,
         };
-        event(DtlsEvent::Failed(reason));
     }
-}
 
-fn export_srtp(endpoint: &Endpoint, backend: Backend) -> Option<Srtp> {
-    let state = endpoint.get_connection_state(PEER)?;
-    let profile = match state.srtp_protection_profile() {
-        SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
-        SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => Profile::Aes128CmSha1_80,
-        _ => return None,
-    };
-    let material = state
-        .export_keying_material(SRTP_EXPORTER, &[], profile.keying_material_len())
-        .ok()?;
-    Srtp::from_keying_material(backend, profile, material.as_ref())
+    fn take(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Waiting)
+    }
 }
 
 #[cfg(test)]

@@ -107,3 +107,14 @@ fn split_fragment(body: &[u8]) -> Option<(Fragment<'_>, &[u8])> {
         rest,
     ))
 }
+
+/// Whether a datagram is of a handshake: one that is over ignores it.
+pub(super) fn is_handshake(datagram: &[u8]) -> bool {
+    records(datagram).flatten().any(|record| {
+        record.epoch == 0
+            || matches!(
+                record.content,
+                Content::Handshake | Content::ChangeCipherSpec
+            )
+    })
+}

@@ -14,6 +14,7 @@ use rtc_shared::TransportProtocol;
 use crate::transport::Fingerprint;
 use crate::transport::srtp::{self, Profile};
 
+pub(crate) const GCM_256: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm;
 pub(crate) const GCM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
 pub(crate) const SHA1: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
 
@@ -25,6 +26,8 @@ pub(crate) struct Client {
     certificate: Certificate,
 }
 
+/// RFC 5764 section 4.2.
+const SRTP_EXPORTER: &str = "EXTRACTOR-dtls_srtp";
 const SERVER: SocketAddr = SocketAddr::new(
     std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
     443,
@@ -49,7 +52,7 @@ impl Client {
 
     /// Another association of the same client.
     pub(crate) fn connect_again(&self, now: Instant) -> Self {
-        Self::with(now, &[SHA1, GCM], true, self.certificate.clone())
+        Self::with(now, &[SHA1, GCM_256, GCM], true, self.certificate.clone())
     }
 
     fn with(
@@ -121,12 +124,13 @@ impl Client {
     pub(crate) fn srtp(&self) -> srtp::testing::Client {
         let state = self.endpoint.get_connection_state(SERVER).unwrap();
         let profile = match state.srtp_protection_profile() {
+            SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm => Profile::AeadAes256Gcm,
             SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
             _ => Profile::Aes128CmSha1_80,
         };
         let len = profile.keying_material_len();
         let material = state
-            .export_keying_material(super::SRTP_EXPORTER, &[], len)
+            .export_keying_material(SRTP_EXPORTER, &[], len)
             .unwrap();
         srtp::testing::Client::from_keying_material(profile, material.as_ref())
     }

@@ -1,5 +1,6 @@
-use super::testing::{Client, GCM, SHA1};
+use super::testing::{Client, GCM, GCM_256, SHA1};
 use super::*;
+use crate::transport::srtp::{Backend, Profile};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -87,11 +88,13 @@ impl Pair {
     }
 }
 
-/// `rtc-dtls` takes the client's first: SHA1_80, with every browser.
+/// Browsers put SHA1_80 first.
 #[test]
 fn gcm_is_negotiated_wherever_the_client_lists_it() {
     for (profiles, negotiated) in [
-        (&[SHA1, GCM][..], Some(Profile::AeadAes128Gcm)),
+        (&[SHA1, GCM, GCM_256][..], Some(Profile::AeadAes256Gcm)),
+        (&[GCM_256], Some(Profile::AeadAes256Gcm)),
+        (&[SHA1, GCM], Some(Profile::AeadAes128Gcm)),
         (&[GCM, SHA1], Some(Profile::AeadAes128Gcm)),
         (&[SHA1], Some(Profile::Aes128CmSha1_80)),
         (&[], None),
@@ -105,7 +108,7 @@ fn gcm_is_negotiated_wherever_the_client_lists_it() {
 
 #[test]
 fn both_ends_export_the_same_keys() {
-    for profiles in [&[SHA1, GCM][..], &[SHA1]] {
+    for profiles in [&[SHA1, GCM_256][..], &[SHA1, GCM], &[SHA1]] {
         let mut pair = Pair::new(|now| Client::connect(now, profiles));
         pair.exchange();
         let mut srtp = pair.srtp.take().unwrap().unwrap();
@@ -162,9 +165,8 @@ fn longer_fingerprints_are_verified_too() {
 
 #[test]
 fn lost_flights_are_sent_again() {
-    // The lost datagram of the server: HelloVerifyRequest, each one of the certificate flight, or
-    // Finished.
-    for lost in 0..4 {
+    // The lost datagram of the server: the certificate flight, or Finished.
+    for lost in 0..2 {
         let mut pair = Pair::new(|now| Client::connect(now, &[SHA1, GCM]));
         let mut sent = 0;
         for _ in 0..12 {
@@ -197,10 +199,6 @@ fn a_silent_client_fails_after_the_last_retransmission() {
     let mut pair = Pair::new(|now| Client::connect(now, &[GCM]));
     let hello = pair.client.poll_transmit().unwrap();
     pair.feed_server(&hello);
-    let verify = pair.server.poll_transmit().unwrap();
-    pair.client.handle(pair.now, &verify);
-    let hello = pair.client.poll_transmit().unwrap();
-    pair.feed_server(&hello);
     let mut flights = 0;
     let started = pair.now;
     while pair.failed.is_none() {
@@ -211,8 +209,9 @@ fn a_silent_client_fails_after_the_last_retransmission() {
         pair.wait(due - pair.now);
     }
     assert_eq!(pair.failed, Some(PeerFailure::DtlsFailed));
-    assert_eq!(flights, 8);
-    assert_eq!(pair.now - started, Duration::from_secs(8));
+    // The waits are random by a quarter, and yet there are as many.
+    assert_eq!(flights, 5);
+    assert_eq!(pair.now - started, certificate::HANDSHAKE);
     assert_eq!(pair.server.poll_timeout(), None);
 }
 
@@ -224,7 +223,7 @@ fn close_notify_goes_both_ways() {
     assert_eq!(pair.failed, Some(PeerFailure::ClosedByClient));
 
     let mut pair = Pair::connected();
-    pair.server.close(pair.now);
+    pair.server.close();
     pair.exchange();
     assert!(pair.client.closed);
     assert_eq!(pair.failed, None);
@@ -237,13 +236,15 @@ fn record(content: u8, epoch: u8, body: &[u8]) -> Vec<u8> {
     record
 }
 
-/// Each forgery is one plain packet. `rtc-dtls` answers the first by moving to a further epoch,
-/// after which it discards everything from the client.
+/// Each forgery is one plain packet.
 #[test]
 fn forged_records_do_not_end_a_session() {
     let mut pair = Pair::connected();
     for forged in [
         record(20, 1, &[1]),
+        record(20, 2, &[1]),
+        record(22, 0, &[]),
+        record(22, 0, &[1; 40]),
         record(20, 0, &[1]),
         record(21, 0, &[2, 40]),
         record(21, 0, &[1, 0]),
@@ -253,11 +254,15 @@ fn forged_records_do_not_end_a_session() {
         record(23, 1, &[9; 40]),
         record(23, 2, &[9; 40]),
     ] {
-        pair.feed_server(&forged);
+        // More than `dimpl` keeps.
+        for _ in 0..100 {
+            pair.feed_server(&forged);
+        }
+        assert!(pair.data.is_empty(), "{forged:?}");
         pair.client.write(pair.now, &forged);
         pair.exchange();
         assert_eq!(pair.failed, None);
-        assert_eq!(pair.data.pop(), Some(forged));
+        assert_eq!(std::mem::take(&mut pair.data), [forged]);
     }
 }
 
@@ -267,38 +272,90 @@ fn forged_records_do_not_end_a_handshake() {
     for _ in 0..2 {
         for forged in [
             record(20, 1, &[1]),
+            record(20, 0, &[1]),
             record(21, 0, &[1, 0]),
+            record(21, 1, &[2, 40]),
+            record(22, 1, &[9; 40]),
             record(23, 0, b"data"),
+            record(23, 1, b"data"),
+            record(22, 0, &[]),
             record(22, 0, &[1; 40]),
+            record(22, 0, &message(4, 9, 0, b"later one")),
         ] {
             pair.feed_server(&forged);
             assert!(pair.failed.is_none());
         }
         let hello = pair.client.poll_transmit().unwrap();
         pair.feed_server(&hello);
-        let answer = pair.server.poll_transmit().unwrap();
-        pair.client.handle(pair.now, &answer);
+        if let Some(answer) = pair.server.poll_transmit() {
+            pair.client.handle(pair.now, &answer);
+        }
     }
     pair.exchange();
     assert!(pair.server.is_connected());
+    assert_eq!(pair.failed, None);
+    // Nothing that was forged is in the way, or comes out of it.
+    for _ in 0..100 {
+        pair.client.write(pair.now, b"data");
+        pair.exchange();
+    }
+    assert_eq!(pair.data, vec![b"data"; 100]);
 }
 
-/// With `rtc-dtls` alone, this overflows the stack.
+/// A piece of a plain handshake message.
+fn message(sequence: u8, length: u32, offset: u32, piece: &[u8]) -> Vec<u8> {
+    let number = |n: u32| n.to_be_bytes()[1..].to_vec();
+    let (length, offset, len) = (number(length), number(offset), number(piece.len() as u32));
+    [
+        vec![11],
+        length,
+        vec![0, sequence],
+        offset,
+        len,
+        piece.to_vec(),
+    ]
+    .concat()
+}
+
+/// `dimpl` panics if a certificate does not fit into the buffer for it.
+#[test]
+fn a_client_with_the_largest_certificate_fails_alone() {
+    for len in [3_000, 16_384, 16_385, 100_000] {
+        let mut pair = Pair::new(|now| Client::connect(now, &[GCM]));
+        let hello = pair.client.poll_transmit().unwrap();
+        pair.feed_server(&hello);
+        let number = |n: usize| (n as u32).to_be_bytes()[1..].to_vec();
+        let mut whole = [number(len - 3), number(len - 6)].concat();
+        whole.resize(len, 7);
+        for (at, piece) in whole.chunks(1_000).enumerate() {
+            let message = message(1, len as u32, at as u32 * 1_000, piece);
+            let mut record = record(22, 0, &message);
+            record[10] = at as u8 + 1;
+            pair.feed_server(&record);
+        }
+        assert_eq!(pair.failed, None);
+        while std::mem::take(&mut pair.failed).is_none() {
+            let due = pair.server.poll_timeout().unwrap();
+            pair.wait(due - pair.now);
+        }
+        assert!(pair.srtp.is_none());
+    }
+}
+
+/// What waits for a message's other pieces is bounded, and the end of the handshake when there is more.
 #[test]
 fn a_message_in_very_many_fragments_is_not_put_together() {
     let mut pair = Pair::new(|now| Client::connect(now, &[GCM]));
     let hello = pair.client.poll_transmit().unwrap();
     pair.feed_server(&hello);
-    let number = |n: u32| n.to_be_bytes()[1..].to_vec();
     const COUNT: u32 = 15_000;
     for (at, offset) in (1..COUNT).chain([0]).enumerate() {
-        let (length, offset) = (number(COUNT), number(offset));
-        let fragment = [vec![1], length, vec![0, 1], offset, number(1), vec![7]].concat();
-        let mut record = record(22, 0, &fragment);
+        let mut record = record(22, 0, &message(1, COUNT, offset, &[7]));
         record[5..11].copy_from_slice(&(at as u64 + 1).to_be_bytes()[2..]);
         pair.feed_server(&record);
     }
-    assert_eq!(pair.failed, None);
+    assert_eq!(pair.failed, Some(PeerFailure::DtlsFailed));
+    assert!(pair.server.has_ended());
 }
 
 #[test]

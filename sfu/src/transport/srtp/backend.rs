@@ -1,4 +1,4 @@
-//! The libraries that AES-128-GCM can come from. Which is faster depends on the CPU: they know
+//! The libraries that AES-GCM can come from. Which is faster depends on the CPU: they know
 //! different instruction sets, and differ by 1.6 times either way.
 
 #[cfg(feature = "aws-lc-rs")]
@@ -16,7 +16,7 @@ pub(crate) enum Backend {
     AwsLcRs,
 }
 
-/// An AES-128-GCM key, expanded.
+/// A key of AES-128-GCM or AES-256-GCM, expanded.
 #[cfg_attr(
     feature = "aws-lc-rs",
     expect(
@@ -30,7 +30,7 @@ pub(super) enum GcmKey {
     AwsLcRs(aws_lc::LessSafeKey),
 }
 
-/// RFC 7714 section 12: both WebRTC profiles of AES-GCM use the full tag.
+/// RFC 7714 section 12: both profiles of AES-GCM use the full tag.
 pub(super) const GCM_TAG: usize = 16;
 
 impl Backend {
@@ -52,16 +52,26 @@ impl Backend {
 }
 
 impl GcmKey {
-    /// None only if the key is refused, which never happens for 16 bytes.
-    pub(super) fn new(backend: Backend, key: &[u8; 16]) -> Option<Self> {
+    /// AES-128 for a key of 16 bytes, AES-256 for one of 32. `None` for any other.
+    pub(super) fn new(backend: Backend, key: &[u8]) -> Option<Self> {
         Some(match backend {
             Backend::Ring => {
-                let key = ring::UnboundKey::new(&ring::AES_128_GCM, key).ok()?;
+                let algorithm = match key.len() {
+                    16 => &ring::AES_128_GCM,
+                    32 => &ring::AES_256_GCM,
+                    _ => return None,
+                };
+                let key = ring::UnboundKey::new(algorithm, key).ok()?;
                 Self::Ring(ring::LessSafeKey::new(key))
             }
             #[cfg(feature = "aws-lc-rs")]
             Backend::AwsLcRs => {
-                let key = aws_lc::UnboundKey::new(&aws_lc::AES_128_GCM, key).ok()?;
+                let algorithm = match key.len() {
+                    16 => &aws_lc::AES_128_GCM,
+                    32 => &aws_lc::AES_256_GCM,
+                    _ => return None,
+                };
+                let key = aws_lc::UnboundKey::new(algorithm, key).ok()?;
                 Self::AwsLcRs(aws_lc::LessSafeKey::new(key))
             }
         })
@@ -132,17 +142,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_of_another_length_is_refused() {
+        for backend in Backend::ALL {
+            for len in [0, 15, 17, 24, 31, 33] {
+                assert!(GcmKey::new(*backend, &vec![1; len]).is_none(), "{len}");
+            }
+        }
+    }
+
     proptest! {
         /// All backends seal alike, and all open each other's packets.
         #[test]
         fn all_are_one_cipher(
-            key: [u8; 16],
+            key: [u8; 32],
+            long: bool,
             nonce: [u8; 12],
             aad in proptest::collection::vec(any::<u8>(), 0..80),
             text in proptest::collection::vec(any::<u8>(), 0..1_500),
             flip: (usize, u8),
         ) {
-            let keys = Backend::ALL.iter().map(|backend| GcmKey::new(*backend, &key).unwrap());
+            let key = if long { &key[..] } else { &key[..16] };
+            let keys = Backend::ALL.iter().map(|backend| GcmKey::new(*backend, key).unwrap());
             let keys: Vec<GcmKey> = keys.collect();
             let seal = |by: &GcmKey| {
                 let mut sealed = text.clone();

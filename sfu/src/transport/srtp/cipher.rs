@@ -1,4 +1,4 @@
-//! The two transforms WebRTC needs, in place: AES-128-GCM (RFC 7714) and AES-CM with HMAC-SHA1
+//! The two transforms WebRTC needs, in place: AES-GCM with keys of either length (RFC 7714), and AES-CM with HMAC-SHA1
 //! (RFC 3711 section 4).
 
 use aes::Aes128;
@@ -58,7 +58,7 @@ const RTCP_INDEX: usize = 4;
 const RTCP_ENCRYPTED: u32 = 1 << 31;
 
 impl Cipher {
-    /// None only if the key is refused, which never happens for 16 bytes.
+    /// None only if a key is refused, which never happens for the lengths of these.
     pub(super) fn new(
         backend: Backend,
         profile: Profile,
@@ -77,18 +77,21 @@ impl Cipher {
                 Label::RtcpSalt,
             ),
         };
-        let key: [u8; 16] = master.derive(encryption);
-        Some(match profile {
-            Profile::AeadAes128Gcm => Self::Gcm(Gcm {
-                key: GcmKey::new(backend, &key)?,
+        let gcm = |key: &[u8]| {
+            Some(Self::Gcm(Gcm {
+                key: GcmKey::new(backend, key)?,
                 salt: gcm_salt(master.derive(salt)),
-            }),
-            Profile::Aes128CmSha1_80 => Self::CmSha1(CmSha1 {
-                aes: Aes128::new(&key.into()),
+            }))
+        };
+        match profile {
+            Profile::AeadAes256Gcm => gcm(&master.derive::<32>(encryption)),
+            Profile::AeadAes128Gcm => gcm(&master.derive::<16>(encryption)),
+            Profile::Aes128CmSha1_80 => Some(Self::CmSha1(CmSha1 {
+                aes: Aes128::new(&master.derive::<16>(encryption).into()),
                 salt: master.derive(salt),
                 auth: hmac_sha1(&master.derive::<20>(authentication))?,
-            }),
-        })
+            })),
+        }
     }
 
     /// Prefetches the expanded key, of which a packet needs nearly all.
@@ -304,52 +307,63 @@ mod tests {
     use super::*;
     use crate::transport::srtp::testing::hex;
 
-    fn gcm(backend: Backend) -> Cipher {
-        let key = hex("000102030405060708090a0b0c0d0e0f").try_into().unwrap();
+    /// The keys of RFC 7714 sections 16 and 17: 0, 1, 2 and so on.
+    fn gcm(backend: Backend, key_len: u8) -> Cipher {
+        let key: Vec<u8> = (0..key_len).collect();
         Cipher::Gcm(Gcm {
             key: GcmKey::new(backend, &key).unwrap(),
             salt: gcm_salt(hex("517569642070726f2071756f").try_into().unwrap()),
         })
     }
 
-    /// RFC 7714 section 16.1.1.
+    /// RFC 7714 sections 16.1.1 and 16.2.1.
     #[test]
-    fn gcm_rtp_vector() {
+    fn gcm_rtp_vectors() {
         let plain = hex("8040f17b8041f8d35501a0b2\
                          47616c6c696120657374206f6d6e697320646976697361\
                          20696e207061727465732074726573");
-        let sealed = hex("8040f17b8041f8d35501a0b2\
-                          f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a\
-                          51c7d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce");
+        let with_128 = "8040f17b8041f8d35501a0b2\
+                        f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a\
+                        51c7d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce";
+        let with_256 = "8040f17b8041f8d35501a0b2\
+                        32b1de78a822fe12ef9f78fa332e33aab18012389a58e2f3b50b2a02\
+                        76ffae0f1ba63799b87b7aa3db36dfffd6b0f9bb7878d7a76c13";
         for backend in Backend::ALL {
-            let gcm = gcm(*backend);
-            let mut packet = plain.clone();
-            packet.resize(plain.len() + GCM_TAG, 0);
-            gcm.seal_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b).unwrap();
-            assert_eq!(packet, sealed, "{backend:?}");
-            let len = gcm.open_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b);
-            assert_eq!(packet[..len.unwrap()], plain, "{backend:?}");
+            for (key_len, sealed) in [(16, with_128), (32, with_256)] {
+                let gcm = gcm(*backend, key_len);
+                let mut packet = plain.clone();
+                packet.resize(plain.len() + GCM_TAG, 0);
+                gcm.seal_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b).unwrap();
+                assert_eq!(packet, hex(sealed), "{backend:?} {key_len}");
+                let len = gcm.open_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b);
+                assert_eq!(packet[..len.unwrap()], plain, "{backend:?} {key_len}");
+            }
         }
     }
 
-    /// RFC 7714 section 17.1.
+    /// RFC 7714 sections 17.1 and 17.3.
     #[test]
-    fn gcm_rtcp_vector() {
+    fn gcm_rtcp_vectors() {
         let plain = hex("81c8000d4d6172734e5450314e545032525450200000042a0000e930\
                          4c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef");
-        let sealed = hex("81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f7\
-                          6c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa458\
-                          96cf4d2fc5abf87245d9eade800005d4");
+        let with_128 = "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f7\
+                        6c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa458\
+                        96cf4d2fc5abf87245d9eade800005d4";
+        let with_256 = "81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5d\
+                        bffe0a50a2eaa5c1110555be8415f658c61de0476f1b6fad1d1eb30c\
+                        4446839f57ff6f6cb26ac3be800005d4";
         for backend in Backend::ALL {
-            let gcm = gcm(*backend);
-            let mut packet = plain.clone();
-            packet.resize(plain.len() + GCM_TAG + RTCP_INDEX, 0);
-            gcm.seal_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4)
-                .unwrap();
-            assert_eq!(packet, sealed, "{backend:?}");
-            assert_eq!(gcm.rtcp_index(&packet), Some(0x0000_05d4));
-            let len = gcm.open_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4);
-            assert_eq!(packet[..len.unwrap()], plain, "{backend:?}");
+            for (key_len, sealed) in [(16, with_128), (32, with_256)] {
+                let gcm = gcm(*backend, key_len);
+                let mut packet = plain.clone();
+                packet.resize(plain.len() + GCM_TAG + RTCP_INDEX, 0);
+                gcm.seal_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4)
+                    .unwrap();
+                assert_eq!(packet, hex(sealed), "{backend:?} {key_len}");
+                assert_eq!(gcm.rtcp_index(&packet), Some(0x0000_05d4));
+                let len = gcm.open_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4);
+                assert_eq!(packet[..len.unwrap()], plain, "{backend:?} {key_len}");
+            }
         }
     }
 

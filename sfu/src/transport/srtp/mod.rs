@@ -21,7 +21,9 @@ use sources::Sources;
 /// A negotiated protection profile (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Profile {
-    /// `SRTP_AEAD_AES_128_GCM`: a quarter of the other's cost.
+    /// `SRTP_AEAD_AES_256_GCM`: 8% dearer than that of AES-128, on a CPU with AES instructions.
+    AeadAes256Gcm,
+    /// `SRTP_AEAD_AES_128_GCM`: a quarter of the cost without GCM.
     AeadAes128Gcm,
     /// `SRTP_AES128_CM_HMAC_SHA1_80`: what every WebRTC client has.
     Aes128CmSha1_80,
@@ -31,6 +33,7 @@ impl Profile {
     /// The name for stats.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::AeadAes256Gcm => "AEAD_AES_256_GCM",
             Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
             Self::Aes128CmSha1_80 => "AES128_CM_SHA1_80",
         }
@@ -38,18 +41,23 @@ impl Profile {
 
     /// The length of the keying material to export from DTLS: two keys and two salts (RFC 5764 section 4.2).
     pub(crate) const fn keying_material_len(self) -> usize {
-        2 * (KEY_LEN + self.salt_len())
+        2 * (self.key_len() + self.salt_len())
+    }
+
+    const fn key_len(self) -> usize {
+        match self {
+            Self::AeadAes256Gcm => 32,
+            Self::AeadAes128Gcm | Self::Aes128CmSha1_80 => 16,
+        }
     }
 
     const fn salt_len(self) -> usize {
         match self {
-            Self::AeadAes128Gcm => 12,
+            Self::AeadAes256Gcm | Self::AeadAes128Gcm => 12,
             Self::Aes128CmSha1_80 => 14,
         }
     }
 }
-
-const KEY_LEN: usize = 16;
 
 /// SRTP of one peer, both directions.
 #[repr(C)]
@@ -88,13 +96,13 @@ impl Srtp {
         if material.len() != profile.keying_material_len() {
             return None;
         }
-        let (client_key, rest) = material.split_first_chunk::<KEY_LEN>()?;
-        let (server_key, rest) = rest.split_first_chunk::<KEY_LEN>()?;
+        let (client_key, rest) = material.split_at_checked(profile.key_len())?;
+        let (server_key, rest) = rest.split_at_checked(profile.key_len())?;
         let (client_salt, server_salt) = rest.split_at_checked(profile.salt_len())?;
         Some(Self {
             profile,
-            inbound: Direction::new(backend, profile, &Master::new(*client_key, client_salt))?,
-            outbound: Direction::new(backend, profile, &Master::new(*server_key, server_salt))?,
+            inbound: Direction::new(backend, profile, &Master::new(client_key, client_salt)?)?,
+            outbound: Direction::new(backend, profile, &Master::new(server_key, server_salt)?)?,
             rtp_sources: Sources::default(),
             rtcp_sources: Sources::default(),
             rollovers: Rollovers::default(),
@@ -102,10 +110,11 @@ impl Srtp {
         })
     }
 
-    /// Seals one packet of 1,200 bytes each time it is called, to find out what that takes.
+    /// Seals one packet of 1,200 bytes each time it is called, to find out what that takes: by the profile that browsers
+    /// get.
     pub(crate) fn sealing(backend: Backend) -> Option<impl FnMut()> {
-        let profile = Profile::AeadAes128Gcm;
-        let material = [7; 2 * (KEY_LEN + 12)];
+        let profile = Profile::AeadAes256Gcm;
+        let material = [7; Profile::AeadAes256Gcm.keying_material_len()];
         let mut srtp = Self::from_keying_material(backend, profile, &material)?;
         let mut packet = [0x80; 1_200 + 16];
         let mut sequence = 0_u16;

@@ -13,18 +13,20 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn from_keying_material(profile: Profile, material: &[u8]) -> Self {
-        let (theirs, salt) = match profile {
-            Profile::AeadAes128Gcm => (ProtectionProfile::AeadAes128Gcm, 12),
-            Profile::Aes128CmSha1_80 => (ProtectionProfile::Aes128CmHmacSha1_80, 14),
+        let (theirs, key, salt) = match profile {
+            Profile::AeadAes256Gcm => (ProtectionProfile::AeadAes256Gcm, 32, 12),
+            Profile::AeadAes128Gcm => (ProtectionProfile::AeadAes128Gcm, 16, 12),
+            Profile::Aes128CmSha1_80 => (ProtectionProfile::Aes128CmHmacSha1_80, 16, 14),
         };
+        let (keys, salts) = material.split_at(2 * key);
         let context = |key: &[u8], salt: &[u8]| {
             let provider = rtc_crypto::default_provider().unwrap();
             let window = Some(srtp_replay_protection(64));
             Context::new(key, salt, theirs, window, None, provider.crypto()).unwrap()
         };
         Self {
-            sending: context(&material[..16], &material[32..32 + salt]),
-            receiving: context(&material[16..32], &material[32 + salt..]),
+            sending: context(&keys[..key], &salts[..salt]),
+            receiving: context(&keys[key..], &salts[salt..]),
         }
     }
 }

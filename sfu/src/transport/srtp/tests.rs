@@ -2,9 +2,13 @@ use super::testing::{Client, RTP_HEADER, hex, rtcp, rtp};
 use super::*;
 use proptest::prelude::*;
 
-/// Both profiles with every backend.
+/// All profiles with every backend.
 fn suites() -> impl Iterator<Item = (Backend, Profile)> {
-    let profiles = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80];
+    let profiles = [
+        Profile::AeadAes256Gcm,
+        Profile::AeadAes128Gcm,
+        Profile::Aes128CmSha1_80,
+    ];
     Backend::ALL
         .iter()
         .flat_map(move |backend| profiles.map(|profile| (*backend, profile)))
