@@ -1,4 +1,4 @@
-import { cleanName, cut, explainFault, meantRoom, NAME_LENGTH, typedRoom } from "../client/index.js";
+import { cleanName, cut, explainFault, isKey, meantRoom, NAME_LENGTH, typedRoom } from "../client/index.js";
 import { DeviceLists } from "./devices.js";
 import { h, icon } from "./dom.js";
 import { Meter } from "./meter.js";
@@ -18,7 +18,7 @@ const METER_GAIN = 4;
  * @property {string} name
  * @property {string} room
  * @property {string} [problem] to begin with
- * @property {{ hasKey: boolean, asksPassphrase: boolean }} encryption what the link says of it
+ * @property {{ key: string | null, asksPassphrase: boolean }} encryption what the link says of it
  * @property {OwnMedia} own
  * @property {() => Choice} choice
  * @property {(device: Device, id: string) => void} onChoose
@@ -70,7 +70,7 @@ export class JoinPage {
     ];
     if (problem) this.#fail(problem);
     this.#show();
-    this.#encrypted.checked = encryption.hasKey || encryption.asksPassphrase;
+    this.#encrypted.checked = encryption.key !== null || encryption.asksPassphrase;
     // A link to an encrypted call leads to nothing else.
     this.#encrypted.disabled = this.#encrypted.checked;
     this.#showEncryption();
@@ -149,13 +149,14 @@ export class JoinPage {
   }
 
   #showEncryption() {
-    const { hasKey, asksPassphrase } = this.#encryption;
+    const { key, asksPassphrase } = this.#encryption;
     const { checked } = this.#encrypted;
-    this.#passphraseField.hidden = !checked || hasKey;
-    this.#passphrase.required = checked && asksPassphrase;
+    this.#passphraseField.hidden = !checked || key !== null;
+    this.#passphrase.required = checked && asksPassphrase && key === null;
     this.#passphraseLabel.textContent = asksPassphrase ? "Passphrase" : "Passphrase (optional)";
     this.#encryptionHint.hidden = !checked;
-    if (hasKey) this.#encryptionHint.textContent = "Your link has the key. The server cannot see or hear the call.";
+    if (key !== null && !isKey(key)) this.#encryptionHint.textContent = explainRefusal({ code: "bad_key" });
+    else if (key !== null) this.#encryptionHint.textContent = "Your link has the key. The server cannot see or hear the call.";
     else if (asksPassphrase) this.#encryptionHint.textContent = "Everybody in this call types the same passphrase.";
     else this.#encryptionHint.textContent = "The link gets a key in it. With a passphrase it gets none, and everybody types that.";
   }
