@@ -97,6 +97,22 @@ function secretsIn(hash) {
   return SECRETS.some((name) => secrets.has(name)) ? secrets : null;
 }
 
+/**
+ * The name that a token gives its holder. The server alone knows whether the token is good.
+ *
+ * @param {string} token
+ * @returns {string} empty if it gives none
+ */
+export function nameInToken(token) {
+  try {
+    const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+    const { name } = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(payload), (char) => char.charCodeAt(0))));
+    return typeof name === "string" ? cleanName(name) : "";
+  } catch {
+    return "";
+  }
+}
+
 /** @param {string} token a longer one could only be refused; cut, it is as well */
 function cutToken(token) {
   return token.slice(0, TOKEN_LENGTH + 1);

@@ -1,5 +1,5 @@
 import { CallError, createKey, explainFault, Preconnection, proposeRoom, readRoom, Room } from "../client/index.js";
-import { inventRoom, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
+import { inventRoom, nameInToken, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
@@ -57,6 +57,7 @@ class App {
     const preconnection = this.#preconnect();
     const page = new JoinPage({
       name: this.#reloaded?.name || this.#address.name || this.#preferences.name,
+      givenName: this.#reloaded ? "" : nameInToken(this.#address.token),
       room,
       problem,
       own,
@@ -154,7 +155,7 @@ class App {
         isUnwanted = true;
         room.leave();
       };
-      const page = waitingPage({ room, roomName, onLeave });
+      const page = waitingPage({ room, roomName, name: nameInToken(token) || room.name, onLeave });
       this.#root.replaceChildren(page);
       page.querySelector("h1")?.focus();
     });

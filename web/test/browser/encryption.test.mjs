@@ -203,6 +203,9 @@ test("a new encrypted call puts its key into the link, and a damaged key is expl
 test("a browser without encoded transforms is told so, and joins no encrypted call", { timeout: 60_000 }, async () => {
   const page = await openPage(browser, "about:blank");
   await page.addInitScript(() => delete window.RTCRtpScriptTransform);
+  await page.goto(`${server.url}?room=old-${process.pid}&mic=0&camera=0`);
+  assert.ok(await page.isDisabled('input[name="encrypted"]', PATIENCE));
+  assert.equal(await page.locator(".encryption-hint:not([hidden])").textContent(), "This browser cannot encrypt calls. A current one can.");
   await page.goto(`${autojoin(server.url, "Ana", { room: `old-${process.pid}`, mic: "0", camera: "0" })}#key=${KEY}`);
   await page.waitForSelector(".ended h1", PATIENCE);
   assert.equal(await page.locator(".ended h1").textContent(), "This call is encrypted, and this browser cannot decrypt it");

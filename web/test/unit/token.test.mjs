@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 
 import { isPassing } from "../../client/reconnect.js";
-import { invitationLink, readAddress, roomLink, withoutRoom, withoutToken } from "../../ui/address.js";
+import { invitationLink, nameInToken, readAddress, roomLink, withoutRoom, withoutToken } from "../../ui/address.js";
 import { explainEnding } from "../../ui/words.js";
 import { serve, until } from "./fake-room.mjs";
 
@@ -95,6 +95,12 @@ test("an invitation is a link with its token, and with the key of the call", () 
     assert.deepEqual([read.token, read.key, read.asksPassphrase, read.debug], ["a.b-_.c", key, asksPassphrase, false]);
     assert.ok(link.startsWith("https://call.example/call/?room=caf%C3%A9"), link);
   }
+});
+
+test("the name that a token gives is read, and anything else gives none", () => {
+  const made = (payload) => `e30.${Buffer.from(JSON.stringify(payload)).toString("base64url")}.sig`;
+  assert.equal(nameInToken(made({ name: "Ñandú ✓", room: "hall" })), "Ñandú ✓");
+  for (const token of ["", "x", "a.b.c", made({ name: 4 }), made({}), made(null), made("text")]) assert.equal(nameInToken(token), "", token);
 });
 
 test("a text that is far too long is not kept whole", () => {
