@@ -12,7 +12,7 @@ export function waitingPage({ room, roomName, name, onLeave }) {
   const show = () => {
     state.textContent = room.signaling.isConnected
       ? "A moderator has been told that you are here. Nobody sees or hears you yet."
-      : "The connection was lost. Looking for the server, to wait on…";
+      : "The connection was lost. You wait on by yourself, some ten seconds after the server is back…";
   };
   show();
   room.on("signalingChanged", show);
