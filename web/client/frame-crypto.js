@@ -16,6 +16,8 @@ const KID_TOP_BIT = 1n << 63n;
 const KEYS_KEPT = 1_024;
 /** Senders whose counters are kept for each receiver: an m-line carries one at a time. */
 const SENDERS_KEPT = 16;
+/** KIDs whose latest counter is kept for each receiver after that, so that what was recorded of them is not played again. */
+const HIGHEST_KEPT = 4_096;
 /** Units of one sender that may overtake another: six seconds of sound and three layers of video. */
 const REORDERED = 2_048;
 /** Failures without a success between them, after which a track is told to be undecryptable: no lost packet explains more. */
@@ -114,6 +116,8 @@ export class Reception {
   #onOutcome;
   /** @type {Map<bigint, Uint32Array>} by KID, the counters seen, each plus one and at its place modulo the length */
   #seen = new Map();
+  /** @type {Map<bigint, number>} by KID of a sender whose counters are not kept any more, the highest one plus one */
+  #highest = new Map();
   /** @type {Outcome} */
   #outcome = "waiting";
   #failures = 0;
@@ -167,13 +171,22 @@ export class Reception {
    * @returns {boolean} false for a unit that has come before, or that comes after too many later ones
    */
   #isNew({ kid, ctr }) {
-    const seen = this.#seen.get(kid) ?? new Uint32Array(REORDERED);
-    keepLatest(this.#seen, kid, seen, SENDERS_KEPT);
+    const seen = this.#seen.get(kid) ?? this.#again(kid);
+    const dropped = keepLatest(this.#seen, kid, seen, SENDERS_KEPT);
+    if (dropped) keepLatest(this.#highest, dropped[0], dropped[1].reduce((most, each) => Math.max(most, each)), HIGHEST_KEPT);
     const count = Number(ctr) + 1;
     const place = count % REORDERED;
     if (count > UNITS_PER_KID || seen[place] >= count) return false;
     seen[place] = count;
     return true;
+  }
+
+  /**
+   * @param {bigint} kid of a sender who is new, or whose counters are not kept any more
+   * @returns {Uint32Array} counters as if everything up to the highest one had come
+   */
+  #again(kid) {
+    return new Uint32Array(REORDERED).fill(this.#highest.get(kid) ?? 0);
   }
 
   #succeeded() {
@@ -205,11 +218,13 @@ export class Reception {
  * @param {bigint} key
  * @param {Value} value
  * @param {number} most
+ * @returns {[bigint, Value] | null} what is not kept any more
  */
 function keepLatest(map, key, value, most) {
   map.delete(key);
   map.set(key, value);
-  if (map.size <= most) return;
-  const [oldest] = map.keys();
-  map.delete(oldest);
+  if (map.size <= most) return null;
+  const [oldest] = map;
+  map.delete(oldest[0]);
+  return oldest;
 }

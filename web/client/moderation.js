@@ -103,8 +103,7 @@ export class Moderation {
   apply(message, ownId) {
     switch (message.type) {
       case "rules":
-        this.#restoring.changed(message.rules, this.rules);
-        return this.#setRules(message.rules, message.by ?? null);
+        return this.#setRules(message.rules, message.by ?? null, this.#restoring.changed(message.rules, this.rules));
       case "hand":
         if (message.participant === ownId && message.by) this.#hand.lowered();
         return this.#setHand(message.participant, message.raised, message.by ?? null);
@@ -253,10 +252,11 @@ export class Moderation {
   /**
    * @param {Rules} rules
    * @param {string | null} by
+   * @param {boolean} [isRestored]
    */
-  #setRules(rules, by) {
+  #setRules(rules, by, isRestored = false) {
     this.rules = Object.freeze({ ...rules });
-    this.#emit("rulesChanged", { rules: this.rules, by });
+    this.#emit("rulesChanged", { rules: this.rules, by, isRestored });
   }
 
   /**

@@ -43,6 +43,13 @@ export class Restoring {
   #report;
   /** @type {Partial<Rules>} */
   #due = {};
+  /**
+   * Rules of before that have not come back yet, whoever sets them.
+   *
+   * @type {Partial<Rules>}
+   */
+  #former = {};
+  #formerUntil = 0;
   /** @type {Signaling | null} of the present stay in the room */
   #signaling = null;
   /** @type {Set<string>} ids of those who were in the room before */
@@ -79,6 +86,9 @@ export class Restoring {
   /** @param {Return} how */
   #restarted({ before, isCertain, wasAudience, known, graceMs }) {
     this.#due = { ...differing(before, OPEN_RULES), ...this.#due };
+    this.#former = { ...this.#due };
+    // Whoever sets them may have come back later than we, and then waits as long.
+    this.#formerUntil = Date.now() + 2 * (graceMs || WITHOUT_SESSIONS_MS);
     this.#known = new Set(known);
     this.#isProven = isCertain || known.size === 0;
     this.#wasAudience = wasAudience;
@@ -91,9 +101,16 @@ export class Restoring {
    *
    * @param {Readonly<Rules>} rules
    * @param {Readonly<Rules>} before
+   * @returns {boolean} whether they only hold again, after the server has forgotten them
    */
   changed(rules, before) {
-    for (const name of Object.keys(differing(rules, before))) delete this.#due[/** @type {keyof Rules} */ (name)];
+    const names = /** @type {(keyof Rules)[]} */ (Object.keys(differing(rules, before)));
+    const isRestored = names.length > 0 && Date.now() < this.#formerUntil && names.every((name) => this.#former[name] === rules[name]);
+    for (const name of names) {
+      delete this.#due[name];
+      delete this.#former[name];
+    }
+    return isRestored;
   }
 
   /** Sets what is due. Somebody has come or gone, or we may moderate now. */
@@ -136,6 +153,7 @@ export class Restoring {
 
   end() {
     this.#due = {};
+    this.#former = {};
     this.#known.clear();
     this.#stopWaiting();
   }

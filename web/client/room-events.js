@@ -44,7 +44,8 @@
  * @property {DataReceived} dataReceived
  * @property {void} admissionAwaited a moderator has to let us in: `join` goes on then. It comes again after a cut
  * @property {Permissions} permissionsChanged our rights have changed during the call
- * @property {{ rules: Rules, by: string | null }} rulesChanged `by`: the moderator's id, null: the server
+ * @property {{ rules: Rules, by: string | null, isRestored: boolean }} rulesChanged `by`: the moderator's id, null: the server;
+ *   `isRestored`: they hold again, after a restart of the server, and nobody has decided anything
  * @property {HandChange} handsChanged
  * @property {ReadonlyMap<string, string>} waitingChanged the names of those who wait, by id
  * @property {ModeratedEvent} moderated a moderator did something to us, or to somebody else and we are a moderator

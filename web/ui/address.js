@@ -11,7 +11,7 @@ import { cleanName, readRoom } from "../client/index.js";
  * @property {string} name
  * @property {string} token the access token; empty without one
  * @property {boolean} [isNewLink] the token came by the link, not by the page before a reload
- * @property {string} key of an encrypted call; empty without one
+ * @property {string | null} key of an encrypted call, maybe a damaged one; null if the link says nothing of a key
  * @property {boolean} asksPassphrase the call is encrypted by a passphrase, which no link carries
  * @property {boolean} autojoin
  * @property {boolean} debug
@@ -26,6 +26,7 @@ import { cleanName, readRoom } from "../client/index.js";
 const TOKEN_LENGTH = 4096;
 /** Longest key that is looked at; a longer one is none. */
 const KEY_LENGTH = 256;
+const SECRETS = ["token", "key", "passphrase"];
 const HEIGHTS = [90, 180, 360, 540, 720, 1080];
 const CODECS = ["VP8", "H264", "VP9", "AV1"];
 /** Scalability modes as named by WebRTC-SVC. */
@@ -35,7 +36,8 @@ const SCALABILITY_MODE = /^[LS][1-3]T[1-3](h|_KEY|_KEY_SHIFT|h_KEY)?$/;
  * Reads `/?room=standup`, `/#standup`, `/?room=standup#token=…` and the options of tests and links:
  * `name`, `autojoin=1`, `debug=1`, `mic=0`, `camera=0`, `video=180p`, `codec=VP9`, `svc=L3T3_KEY`, `token`.
  * A token belongs behind the `#`, which browsers send to no server and no proxy logs. The key of an encrypted call stands
- * nowhere else: `#key=…`, `#token=…&key=…`; `#passphrase` asks for one.
+ * nowhere else: `#key=…`, `#token=…&key=…`; `#passphrase` asks for one. Mail programs and people mangle links: a key that is
+ * there in any shape counts as given, so that no call that was to be encrypted begins without.
  *
  * @param {URL} url
  * @returns {Address}
@@ -53,7 +55,7 @@ export function readAddress(url) {
     wrongRoom: given && room.name === null ? given : "",
     name: cleanName(query.get("name") ?? ""),
     token: cutToken(secrets?.get("token") ?? query.get("token") ?? ""),
-    key: (secrets?.get("key") ?? "").slice(0, KEY_LENGTH),
+    key: secrets?.get("key")?.slice(0, KEY_LENGTH) ?? null,
     asksPassphrase: secrets?.has("passphrase") ?? false,
     autojoin: query.get("autojoin") === "1",
     debug: query.get("debug") === "1",
@@ -86,11 +88,29 @@ export function withoutToken(url) {
  * @returns {Map<string, string> | null} what is behind the `#`; null if that is a room's name
  */
 function secretsIn(hash) {
-  if (!/^#((token|key)=|passphrase(&|$))/.test(hash)) return null;
-  return new Map(hash.slice(1).split("&").map((part) => {
+  const text = hash.slice(1).replace(/%(25)*3D/gi, "=").replace(/%(25)*26/gi, "&").replaceAll("&amp;", "&");
+  const secrets = new Map(text.split("&").map((part) => {
     const [name, ...value] = part.split("=");
-    return [name, value.join("=")];
+    return [decode(name).trim().replace(/^[?#!/]+/, "").toLowerCase(), value.join("=")];
   }));
+  // No room has such a name by its link: that begins with `?room=`.
+  return SECRETS.some((name) => secrets.has(name)) ? secrets : null;
+}
+
+/**
+ * The name that a token gives its holder. The server alone knows whether the token is good.
+ *
+ * @param {string} token
+ * @returns {string} empty if it gives none
+ */
+export function nameInToken(token) {
+  try {
+    const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+    const { name } = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(payload), (char) => char.charCodeAt(0))));
+    return typeof name === "string" ? cleanName(name) : "";
+  } catch {
+    return "";
+  }
 }
 
 /** @param {string} token a longer one could only be refused; cut, it is as well */

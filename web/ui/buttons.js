@@ -13,6 +13,19 @@ export function action(act, words, onclick) {
 }
 
 /**
+ * A button that looks like what it is: on or off, by `aria-checked`.
+ *
+ * @param {string} act
+ * @param {string} words
+ * @param {() => void} onclick
+ */
+export function setting(act, words, onclick) {
+  const button = action(act, words, onclick);
+  button.setAttribute("role", "switch");
+  return button;
+}
+
+/**
  * A button for what cannot be taken back: it asks once more.
  *
  * @param {string} act

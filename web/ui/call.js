@@ -6,6 +6,7 @@ import { h, icon } from "./dom.js";
 import { Figures } from "./figures.js";
 import { Grid } from "./grid.js";
 import { Inviting } from "./inviting.js";
+import { KeyWarning } from "./key-warning.js";
 import { Link } from "./link.js";
 import { Meter } from "./meter.js";
 import { Moderating } from "./moderating.js";
@@ -45,7 +46,8 @@ export class Call {
   #linkState = h("span", { class: "link-state", role: "status" });
   #connectionBanner = new Banner("trouble", () => this.focus());
   #soundBanner = new Banner("hint", () => this.focus());
-  #keyBanner = new Banner("key", () => this.focus());
+  #deviceBanner = new Banner("hint", () => this.focus());
+  #keyWarning;
   /** The reason for the present reconnection. */
   #reason = "";
   #count = h("span", { class: "count" });
@@ -55,13 +57,22 @@ export class Call {
   /** @type {(() => void)[]} */
   #stops = [];
 
-  /** @param {{ room: Room, roomName: string, link: string, own: OwnMedia, speaker: string }} parts `link`: for others */
-  constructor({ room, roomName, link, own, speaker }) {
+  /**
+   * @param {object} parts
+   * @param {Room} parts.room
+   * @param {string} parts.roomName
+   * @param {string} parts.link for others
+   * @param {OwnMedia} parts.own
+   * @param {string} parts.speaker
+   * @param {(() => void) | null} parts.onRetryPassphrase null if none was typed
+   */
+  constructor({ room, roomName, link, own, speaker, onRetryPassphrase }) {
     this.#room = room;
     this.#own = own;
     this.#speaker = speaker;
     this.#roomName = roomName;
     this.#link = new Link(room);
+    this.#keyWarning = new KeyWarning({ room, own, onFocusLost: () => this.focus(), onRetry: onRetryPassphrase });
     this.#grid.onFocusLost = () => this.focus();
     this.#sound = new Sound({ speaker, onBlocked: (blocked) => this.#showSoundBlocked(blocked) });
     this.#chat = new Chat({
@@ -139,6 +150,23 @@ export class Call {
     this.#toasts.problem(text);
   }
 
+  /**
+   * Says why the devices of somebody who has pressed nothing are off, until one is on.
+   *
+   * @param {{ microphone: boolean, camera: boolean }} wish of the link
+   */
+  offerDevices({ microphone, camera }) {
+    if (!microphone && !camera) return;
+    const what = microphone && camera ? "microphone and camera are" : `${microphone ? "microphone" : "camera"} is`;
+    const onPress = () => {
+      this.#deviceBanner.hide();
+      if (microphone) void this.#own.setMicrophone(true);
+      if (camera) void this.#own.setCamera(true);
+    };
+    this.#deviceBanner.show(`A link has brought you into this call without a press of yours, so your ${what} off.`, { label: "Turn on", onPress });
+    this.#stops.push(this.#own.on("changed", () => (this.#own.microphoneOn || this.#own.cameraOn) && this.#deviceBanner.hide()));
+  }
+
   #build() {
     this.#title.textContent = this.#roomName;
     const figures = h("button", { type: "button", class: "quiet", title: "Figures (S)", "aria-label": "Show or hide figures (S)", onclick: () => this.#toggleFigures() }, icon("stats"));
@@ -153,7 +181,7 @@ export class Call {
         this.#inviting.button,
       ),
       this.#connectionBanner.element,
-      h("div", { class: "hints" }, this.#soundBanner.element, this.#keyBanner.element, this.#moderating.banner),
+      h("div", { class: "hints" }, this.#soundBanner.element, this.#deviceBanner.element, this.#keyWarning.element, this.#moderating.banner),
       this.#toasts.problems,
       this.#inviting.alone,
       h("div", { class: "middle" }, h("main", { class: "stage" }, this.#grid.element), this.#moderating.panel.element, this.#chat.element),
@@ -177,9 +205,10 @@ export class Call {
       room.on("participantJoined", ({ name }) => settled() && this.#toasts.notice(`${isolated(name)} joined`)),
       room.on("participantLeft", ({ participant, reason }) => {
         this.#announceLeft(participant.name, reason);
-        this.#showKeyMissing();
+        this.#keyWarning.look();
       }),
-      room.on("encryptionChanged", () => this.#showKeyMissing()),
+      room.on("participantJoined", () => this.#keyWarning.look()),
+      room.on("encryptionChanged", () => this.#keyWarning.look()),
       room.on("trackPublished", ({ participant, track }) => {
         if (settled() && track.source === "screen") this.#toasts.notice(`${isolated(participant.name)} shares a screen`);
       }),
@@ -264,14 +293,6 @@ export class Call {
     } else {
       this.#soundBanner.hide();
     }
-  }
-
-  /** Others encrypt, and we have no key: that explains everything that is missing. */
-  #showKeyMissing() {
-    const { participants } = this.#room;
-    const isMissing = [...participants.keys()].some((id) => this.#room.encryptionOf(id) === "keyMissing");
-    if (isMissing) this.#keyBanner.show("This call is encrypted, and your link has no key. You see and hear nobody who has it, and they do not see or hear you. Ask for the whole link.");
-    else this.#keyBanner.hide();
   }
 
   /** @param {boolean} open */

@@ -98,6 +98,7 @@ export class Invitations {
       this.#copy.value = link;
       this.#copy.focus();
       this.#copy.select();
+      this.#notice("The browser lets this page copy nothing. Copy the link of the invitation yourself.");
     }
     await this.#update();
   }

@@ -15,6 +15,12 @@ export function meansOf({ access, permissions }) {
   return permissions.moderate ? "invitation" : "nothing";
 }
 
+/** @param {string} link @returns {boolean} whether it leads nowhere on any other computer */
+export function isLocalLink(link) {
+  const { hostname } = new URL(link);
+  return /^(127(\.\d+){3}|\[::1\]|(.+\.)?localhost)$/.test(hostname);
+}
+
 /** The ways to bring others into the call: a button above it, and a sentence while nobody else is there. */
 export class Inviting {
   #room;
@@ -59,7 +65,7 @@ export class Inviting {
   /** @param {Means} means */
   #advice(means) {
     const act = (/** @type {string} */ text) => h("button", { type: "button", class: "link", text, onclick: () => this.#act() });
-    if (means === "link") return [act("Copy the link"), " and send it to someone."];
+    if (means === "link") return [act("Copy the link"), " and send it to someone.", isLocalLink(this.#link) ? ` Its address works on this computer only: to invite others, open this page by a name or an address that they can reach, over https.` : ""];
     return means === "invitation" ? [act("Invite"), " someone."] : [explainEntry("tokens", false)];
   }
 
@@ -71,7 +77,8 @@ export class Inviting {
   async #copy() {
     try {
       await navigator.clipboard.writeText(this.#link);
-      this.#notice(this.#room.isEncrypted ? "The link is copied. Whoever has it can join and decrypt the call." : "The link is copied.");
+      const more = [this.#room.isEncrypted && "Whoever has it can join and decrypt the call.", isLocalLink(this.#link) && "It works on this computer only."];
+      this.#notice(["The link is copied.", ...more].filter(Boolean).join(" "));
     } catch {
       this.#notice(this.#link);
     }

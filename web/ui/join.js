@@ -1,4 +1,4 @@
-import { cleanName, cut, explainFault, meantRoom, NAME_LENGTH, typedRoom } from "../client/index.js";
+import { cleanName, cut, explainFault, isKey, meantRoom, NAME_LENGTH, typedRoom } from "../client/index.js";
 import { DeviceLists } from "./devices.js";
 import { h, icon } from "./dom.js";
 import { Meter } from "./meter.js";
@@ -16,9 +16,10 @@ const METER_GAIN = 4;
 /**
  * @typedef {object} JoinOptions
  * @property {string} name
+ * @property {string} givenName by the link; no other can be chosen then. Empty without one
  * @property {string} room
  * @property {string} [problem] to begin with
- * @property {{ hasKey: boolean, asksPassphrase: boolean }} encryption what the link says of it
+ * @property {{ key: string | null, asksPassphrase: boolean }} encryption what the link says of it
  * @property {OwnMedia} own
  * @property {() => Choice} choice
  * @property {(device: Device, id: string) => void} onChoose
@@ -52,7 +53,7 @@ export class JoinPage {
   #stops;
 
   /** @param {JoinOptions} options */
-  constructor({ name, room, problem = "", encryption, own, choice, onChoose, onJoin }) {
+  constructor({ name, givenName, room, problem = "", encryption, own, choice, onChoose, onJoin }) {
     this.#own = own;
     this.#encryption = encryption;
     this.#onJoin = onJoin;
@@ -61,7 +62,7 @@ export class JoinPage {
     this.#video.autoplay = true;
     this.#microphone = h("button", { type: "button", class: "round", onclick: () => void own.toggleMicrophone() });
     this.#camera = h("button", { type: "button", class: "round", onclick: () => void own.toggleCamera() });
-    this.#name = h("input", { type: "text", name: "name", required: true, dir: "auto", autocomplete: "nickname", value: name });
+    this.#name = h("input", { type: "text", name: "name", required: true, dir: "auto", autocomplete: "nickname", value: givenName || name, readonly: givenName !== "", title: givenName && "Your link gives you this name." });
     this.#room = h("input", { type: "text", name: "room", required: true, dir: "auto", autocomplete: "off", spellcheck: "false", value: room });
     this.element = this.#build();
     this.#stops = [
@@ -70,9 +71,9 @@ export class JoinPage {
     ];
     if (problem) this.#fail(problem);
     this.#show();
-    this.#encrypted.checked = encryption.hasKey || encryption.asksPassphrase;
+    this.#encrypted.checked = encryption.key !== null || encryption.asksPassphrase;
     // A link to an encrypted call leads to nothing else.
-    this.#encrypted.disabled = this.#encrypted.checked;
+    this.#encrypted.disabled = this.#encrypted.checked || !mayEncrypt();
     this.#showEncryption();
     this.#measure();
   }
@@ -103,7 +104,7 @@ export class JoinPage {
     const form = h(
       "form",
       { class: "join-form" },
-      h("label", { class: "field" }, h("span", { text: "Your name" }), this.#name),
+      h("label", { class: "field" }, h("span", { text: this.#name.readOnly ? "Your name, as your link gives it" : "Your name" }), this.#name),
       h("label", { class: "field" }, h("span", { text: "Room" }), this.#room),
       h("label", { class: "encrypted-choice" }, this.#encrypted, icon("lock"), h("span", { text: "End-to-end encrypted" })),
       this.#encryptionHint,
@@ -149,13 +150,15 @@ export class JoinPage {
   }
 
   #showEncryption() {
-    const { hasKey, asksPassphrase } = this.#encryption;
+    const { key, asksPassphrase } = this.#encryption;
     const { checked } = this.#encrypted;
-    this.#passphraseField.hidden = !checked || hasKey;
-    this.#passphrase.required = checked && asksPassphrase;
+    this.#passphraseField.hidden = !checked || key !== null;
+    this.#passphrase.required = checked && asksPassphrase && key === null;
     this.#passphraseLabel.textContent = asksPassphrase ? "Passphrase" : "Passphrase (optional)";
-    this.#encryptionHint.hidden = !checked;
-    if (hasKey) this.#encryptionHint.textContent = "Your link has the key. The server cannot see or hear the call.";
+    this.#encryptionHint.hidden = !checked && mayEncrypt();
+    if (!mayEncrypt()) this.#encryptionHint.textContent = globalThis.isSecureContext ? "This browser cannot encrypt calls. A current one can." : "Encryption needs a page loaded over https, or from localhost.";
+    else if (key !== null && !isKey(key)) this.#encryptionHint.textContent = explainRefusal({ code: "bad_key" });
+    else if (key !== null) this.#encryptionHint.textContent = "Your link has the key. The server cannot see or hear the call.";
     else if (asksPassphrase) this.#encryptionHint.textContent = "Everybody in this call types the same passphrase.";
     else this.#encryptionHint.textContent = "The link gets a key in it. With a passphrase it gets none, and everybody types that.";
   }
@@ -219,6 +222,10 @@ export class JoinPage {
     this.#bar.style.transform = `scaleX(${level.toFixed(3)})`;
     this.#frame = requestAnimationFrame(() => this.#measure());
   }
+}
+
+function mayEncrypt() {
+  return "RTCRtpScriptTransform" in globalThis && globalThis.isSecureContext;
 }
 
 /**

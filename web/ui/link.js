@@ -12,7 +12,11 @@ const SILENT_IDLE_MS = 9_000;
 /** A line of messages that is back sooner than this is not worth a word: sound and pictures have gone on. */
 const CUT_MS = 1_000;
 
-/** @typedef {"connecting" | "connected" | "resuming" | "interrupted" | "failed"} LinkState */
+/**
+ * `cut`: messages do not reach the server, and nothing is known of the call yet; `resuming`: sound and pictures go on meanwhile.
+ *
+ * @typedef {"connecting" | "connected" | "cut" | "resuming" | "interrupted" | "failed"} LinkState
+ */
 
 /**
  * The state of our own link to the server, for the person to read.
@@ -22,10 +26,11 @@ const CUT_MS = 1_000;
  * @param {RTCPeerConnectionState} facts.media
  * @param {number} facts.silentMs for how long nothing has arrived
  * @param {boolean} facts.isIdle nothing but connectivity checks may be due
- * @param {number} [facts.cutMs] for how long messages have not reached the server, though the call goes on
+ * @param {number} [facts.cutMs] for how long messages have not reached the server
+ * @param {boolean} [facts.isFlowing] something has arrived meanwhile
  * @returns {LinkState}
  */
-export function linkState({ room, media, silentMs, isIdle, cutMs = 0 }) {
+export function linkState({ room, media, silentMs, isIdle, cutMs = 0, isFlowing = false }) {
   if (room === "closed") return "failed";
   if (room === "reconnecting") return "interrupted";
   switch (media) {
@@ -34,7 +39,8 @@ export function linkState({ room, media, silentMs, isIdle, cutMs = 0 }) {
       return "connecting";
     case "connected":
       if (silentMs >= (isIdle ? SILENT_IDLE_MS : SILENT_MS)) return "interrupted";
-      return cutMs >= CUT_MS ? "resuming" : "connected";
+      if (cutMs < CUT_MS) return "connected";
+      return isFlowing ? "resuming" : "cut";
     case "disconnected":
       return "interrupted";
     default:
@@ -51,6 +57,9 @@ export class Link extends Events {
   #room;
   #arrivals = new Arrivals();
   #silentMs = 0;
+  #polledAt = 0;
+  /** Something has arrived after this moment. */
+  #arrivedAfter = 0;
   /** @type {number | null} since when messages do not reach the server */
   #cutSince = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -80,7 +89,10 @@ export class Link extends Events {
 
   async #poll() {
     const report = await this.#room.getStats().catch(() => null);
-    this.#silentMs = this.#arrivals.poll(report, performance.now());
+    const now = performance.now();
+    this.#silentMs = this.#arrivals.poll(report, now);
+    if (report && this.#silentMs === 0) this.#arrivedAfter = this.#polledAt;
+    this.#polledAt = now;
     this.#update();
   }
 
@@ -102,7 +114,7 @@ export class Link extends Events {
     const room = this.#room;
     const isIdle = [...room.publications].every(({ media }) => media === null);
     const cutMs = this.#cutSince === null ? 0 : performance.now() - this.#cutSince;
-    const facts = { room: room.state, media: room.mediaState, silentMs: this.#silentMs, isIdle, cutMs };
+    const facts = { room: room.state, media: room.mediaState, silentMs: this.#silentMs, isIdle, cutMs, isFlowing: this.#cutSince !== null && this.#arrivedAfter >= this.#cutSince };
     const state = linkState(facts);
     if (state === this.state) return;
     this.state = state;

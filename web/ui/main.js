@@ -1,5 +1,5 @@
 import { CallError, createKey, explainFault, Preconnection, proposeRoom, readRoom, Room } from "../client/index.js";
-import { inventRoom, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
+import { inventRoom, nameInToken, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
@@ -41,7 +41,7 @@ class App {
     // A session would go on with the rights of the link before.
     this.#reloaded = isNewLink ? null : reloaded;
     if (this.#reloaded && !asksPassphrase) return void this.#joinAtOnce(this.#reloaded);
-    if (autojoin && name && room && !asksPassphrase) return void this.#joinAtOnce({ name, room, microphone, camera });
+    if (autojoin && name && room && !asksPassphrase) return void this.#autojoin({ name, room, microphone, camera });
     const { wrongRoom } = this.#address;
     const { fault } = readRoom(wrongRoom);
     const problem = wrongRoom && fault ? `The link names no room. ${explainFault(fault, "A room’s name")}` : "";
@@ -57,10 +57,11 @@ class App {
     const preconnection = this.#preconnect();
     const page = new JoinPage({
       name: this.#reloaded?.name || this.#address.name || this.#preferences.name,
+      givenName: this.#reloaded ? "" : nameInToken(this.#address.token),
       room,
       problem,
       own,
-      encryption: { hasKey: this.#address.key !== "", asksPassphrase: this.#address.asksPassphrase },
+      encryption: { key: this.#address.key, asksPassphrase: this.#address.asksPassphrase },
       choice: () => ({ ...this.#preferences, ...own.chosen }),
       onChoose: (device, id) => {
         this.#preferences[device] = id;
@@ -68,7 +69,7 @@ class App {
         if (device !== "speaker") void own.choose(device, id);
       },
       onJoin: async ({ encrypted, passphrase, ...wish }) => {
-        const made = encrypted ? { key: this.#address.key || createKey() } : null;
+        const made = encrypted ? { key: this.#address.key ?? createKey() } : null;
         await this.#enter(wish, own, passphrase ? { passphrase } : made, preconnection);
         page.close();
       },
@@ -82,20 +83,34 @@ class App {
   }
 
   /**
+   * Joins without a press. Any site can lead somebody here, so it opens no devices: that takes a press in this page. A
+   * browser that a program drives has nobody to press.
+   *
+   * @param {RunningCall} wish
+   */
+  async #autojoin(wish) {
+    const mayOpen = navigator.userActivation?.hasBeenActive || navigator.webdriver;
+    const call = await this.#joinAtOnce(mayOpen ? wish : { ...wish, microphone: false, camera: false });
+    if (!mayOpen) call?.offerDevices(wish);
+  }
+
+  /**
    * @param {RunningCall} wish
    * @param {EncryptionSecret | null} [encryption]
    */
-  async #joinAtOnce(wish, encryption = this.#address.key ? { key: this.#address.key } : null) {
+  async #joinAtOnce(wish, encryption = this.#address.key === null ? null : { key: this.#address.key }) {
     const own = this.#ownMedia();
     const preconnection = this.#preconnect();
     const problems = await own.open(wish);
     try {
       const call = await this.#enter(wish, own, encryption, preconnection);
       for (const problem of problems) call.problem(sentence(problem));
+      return call;
     } catch (error) {
       own.release();
       const { code = "internal", message = "" } = /** @type {CallError} */ (error);
       this.#showEnded(code, message, wish, encryption);
+      return null;
     }
   }
 
@@ -122,7 +137,9 @@ class App {
     });
     room.on("sessionChanged", (kept) => keepSession(roomName, kept));
     const link = roomLink(new URL(location.href), roomName, encryption);
-    const call = new Call({ room, roomName, link, own, speaker: this.#preferences.speaker });
+    // Its address asks for a passphrase, and the page that is loaded anew goes on as the same participant.
+    const onRetryPassphrase = encryption && "passphrase" in encryption ? () => location.reload() : null;
+    const call = new Call({ room, roomName, link, own, speaker: this.#preferences.speaker, onRetryPassphrase });
     if (this.#address.debug) Object.assign(window, { tertulia: room });
     // No goodbye: a page that is being reloaded goes on as the same participant.
     const remember = () => {
@@ -138,7 +155,7 @@ class App {
         isUnwanted = true;
         room.leave();
       };
-      const page = waitingPage({ room, roomName, onLeave });
+      const page = waitingPage({ room, roomName, name: nameInToken(token) || room.name, onLeave });
       this.#root.replaceChildren(page);
       page.querySelector("h1")?.focus();
     });
@@ -180,7 +197,7 @@ class App {
       message,
       onRejoin: () => (wish ? void this.#joinAtOnce(wish, encryption) : location.reload()),
       onHome: () => {
-        Object.assign(this.#address, { key: "", asksPassphrase: false });
+        Object.assign(this.#address, { key: null, asksPassphrase: false });
         history.replaceState(history.state, "", withoutRoom(new URL(location.href)));
         this.#showJoin(inventRoom(Math.random));
       },
@@ -243,7 +260,7 @@ if (root) new App(root, takeAddress()).start();
 // A link to this page with another token or key, pasted into the address bar, only changes what is behind the `#`.
 addEventListener("hashchange", () => {
   const { token, key, asksPassphrase } = readAddress(new URL(location.href));
-  if (token || key || asksPassphrase) location.reload();
+  if (token || key !== null || asksPassphrase) location.reload();
 });
 // A page that comes back from the back-forward cache has left its call long ago.
 addEventListener("pageshow", (event) => event.persisted && location.reload());

@@ -82,7 +82,7 @@ export class Moderating {
         if (moderate) toasts.notice("You moderate this call now.");
         this.#showAll();
       }),
-      room.on("rulesChanged", ({ by }) => this.#rulesChanged(by)),
+      room.on("rulesChanged", ({ by, isRestored }) => this.#rulesChanged(isRestored ? null : by)),
       room.on("handsChanged", (change) => {
         this.#showHands();
         const isOwn = change.participantId === room.participantId;
@@ -156,7 +156,7 @@ export class Moderating {
     this.button.title = waiting === 0 ? "People (P)" : `People (P), ${waiting} waiting to be let in`;
   }
 
-  /** @param {string | null} by */
+  /** @param {string | null} by whoever has decided so; null: nobody has */
   #rulesChanged(by) {
     const before = this.#shown;
     const { rules } = this.#room.moderation;

@@ -1,9 +1,9 @@
-import { captureDevices, captureScreen, ALL_PERMISSIONS, Events, listDevices, mayNotPublish } from "../client/index.js";
+import { ALL_PERMISSIONS, CallError, captureDevices, captureScreen, Events, listDevices, mayNotPublish } from "../client/index.js";
 import { Device } from "./own-device.js";
 import { Sending } from "./sending.js";
 
 /**
- * @import { CallError, Permissions, Room, Source } from "../client/index.js"
+ * @import { Permissions, Room, Source } from "../client/index.js"
  * @import { OwnDevice } from "./own-device.js"
  */
 
@@ -31,6 +31,8 @@ export class OwnMedia extends Events {
   #sharing = 0;
   #isPicking = false;
   #released = false;
+  /** @type {{ microphone: boolean, camera: boolean } | null} what was on before nothing might be sent; null while it may */
+  #held = null;
   /** @type {Readonly<Permissions>} */
   #permissions = ALL_PERMISSIONS;
   #devicesChanged = () => void this.#checkDevices();
@@ -132,6 +134,23 @@ export class OwnMedia extends Events {
     this.emit("changed", undefined);
   }
 
+  /** Switches everything off and keeps it off, until `letGo`. */
+  hold() {
+    if (this.#held) return;
+    this.#held = { microphone: this.#microphone.wanted, camera: this.#camera.wanted };
+    void this.#microphone.set(false);
+    void this.#camera.set(false);
+    if (this.screen || this.#isPicking) this.stopScreen();
+  }
+
+  /** Switches on again what `hold` has switched off. */
+  letGo() {
+    const held = this.#held;
+    this.#held = null;
+    if (held?.microphone && this.may("microphone")) void this.#microphone.set(true);
+    if (held?.camera && this.may("camera")) void this.#camera.set(true);
+  }
+
   /** @param {OwnDevice | "screen"} what @returns {boolean} whether it may be sent */
   may(what) {
     return this.#permissions[what];
@@ -223,6 +242,7 @@ export class OwnMedia extends Events {
   silenced(trackId) {
     const sources = /** @type {const} */ (["microphone", "camera", "screen", "screenAudio"]);
     const muted = sources.find((source) => trackId !== null && this.publication(source)?.trackId === trackId);
+    if (this.#held && (muted === "microphone" || muted === "camera")) this.#held[muted] = false;
     if (muted === "microphone") void this.#microphone.set(false);
     else if (muted === "camera") void this.#camera.set(false);
     else if (muted) this.stopScreen();
@@ -237,7 +257,8 @@ export class OwnMedia extends Events {
   /** @param {OwnDevice | "screen"} what @returns {boolean} if not, that is told as a problem */
   #isAllowed(what) {
     if (!this.may(what)) this.emit("problem", mayNotPublish(what));
-    return this.may(what);
+    else if (this.#held) this.emit("problem", new CallError("held_back", "Nothing is sent without encryption before you press “Send anyway” above."));
+    return this.may(what) && !this.#held;
   }
 
   /** @param {OwnDevice} kind */

@@ -1,4 +1,4 @@
-import { action, certain } from "./buttons.js";
+import { action, certain, setting } from "./buttons.js";
 import { h, icon } from "./dom.js";
 import { Invitations } from "./invitations.js";
 import { explainEntry } from "./words.js";
@@ -134,9 +134,9 @@ class RulesForm {
   constructor({ room, doing }) {
     const { moderation } = room;
     this.#room = room;
-    this.#lock = action("lock", "Lock the room", () => doing(() => moderation.setLocked(!moderation.rules.locked)));
-    this.#waitingRoom = action("waiting_room", "Waiting room", () => doing(() => moderation.setWaitingRoom(!moderation.rules.waitingRoom)));
-    this.#chat = action("chat", "Chat for everybody", () => doing(() => moderation.setChat(!moderation.rules.chat)));
+    this.#lock = setting("lock", "Lock the room", () => doing(() => moderation.setLocked(!moderation.rules.locked)));
+    this.#waitingRoom = setting("waiting_room", "Waiting room", () => doing(() => moderation.setWaitingRoom(!moderation.rules.waitingRoom)));
+    this.#chat = setting("chat", "Chat for everybody", () => doing(() => moderation.setChat(!moderation.rules.chat)));
     const end = certain("end", "End for everybody", () => doing(() => moderation.end()));
     this.element = h("section", { class: "people-rules", "aria-label": "Rules of the room", hidden: true }, this.#lock, this.#waitingRoom, this.#chat, end);
   }
@@ -145,9 +145,9 @@ class RulesForm {
   show(may) {
     this.element.hidden = !may;
     const { locked, waitingRoom, chat } = this.#room.moderation.rules;
-    this.#lock.setAttribute("aria-pressed", String(locked));
-    this.#waitingRoom.setAttribute("aria-pressed", String(waitingRoom));
-    this.#chat.setAttribute("aria-pressed", String(chat));
+    this.#lock.setAttribute("aria-checked", String(locked));
+    this.#waitingRoom.setAttribute("aria-checked", String(waitingRoom));
+    this.#chat.setAttribute("aria-checked", String(chat));
   }
 }
 

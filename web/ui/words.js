@@ -62,7 +62,7 @@ const ENDINGS = {
   bad_version: { title: "This page is out of date", text: "Reload it to get the current one." },
   encryption_unsupported: {
     title: "This call is encrypted, and this browser cannot decrypt it",
-    text: "It has no encoded transforms, or the page was not loaded over https. A current browser will do.",
+    text: "",
   },
   encryption_failed: { title: "The encryption of this call could not be started", text: "Reload the page to try again." },
   bad_key: { title: "The key in your link is damaged", text: "It may be cut off. Ask for the whole link." },
@@ -75,11 +75,21 @@ const ENDINGS = {
  */
 export function explainEnding(code, message) {
   const { title = "The call ended", text = "" } = ENDINGS[code] ?? {};
-  return { title, text: text || message };
+  return { title, text: text || withoutTitle(code, message) };
 }
 
-/** Endings after which the server lets nobody in again. */
-const FINAL = new Set(["banned"]);
+/**
+ * @param {string} code
+ * @param {string} message the server's sentence
+ * @returns {string} what that says beyond the title
+ */
+function withoutTitle(code, message) {
+  if (!/^You were removed from (the|this) (room|call)\b/.test(message)) return message;
+  return code === "banned" ? "You cannot come back until it ends." : "";
+}
+
+/** Endings after which the server lets nobody in again by the same link. */
+const FINAL = new Set(["banned", "token_expired", "token_revoked", "token_wrong_room"]);
 
 /** @param {string} code @returns {boolean} whether joining again may help */
 export function mayRejoin(code) {
@@ -102,7 +112,7 @@ export function explainEntry(access, mayInvite) {
  */
 export function explainRefusal({ code = "", message = "" }) {
   const known = ENDINGS[code];
-  return known ? [`${known.title}.`, known.text || message].filter(Boolean).join(" ") : sentence({ message });
+  return known ? [`${known.title}.`, known.text || withoutTitle(code, message)].filter(Boolean).join(" ") : sentence({ message });
 }
 
 /**
@@ -192,6 +202,7 @@ export function explainEncryption(state) {
 export const LINK_WORDS = Object.freeze({
   connecting: "Connecting…",
   connected: "Connected",
+  cut: "Reconnecting…",
   resuming: "Reconnecting, the call goes on",
   interrupted: "Interrupted",
   failed: "Failed",

@@ -149,11 +149,40 @@ test("a reload goes on with the key of the link, and a passphrase is asked for",
   await until("Dan sees", received(dan), ({ pictures, energy }) => pictures > 5 && energy > 0, PATIENCE);
   await says(eve, "Dan", "has another key");
   await says(dan, "Eve", "has another key");
+  // Who is alone with another passphrase has mistyped it, and may type it again.
+  assert.equal(await dan.locator(".hints .banner:not([hidden])").count(), 0);
+  await eve.locator(".hints .banner").getByRole("button", { name: "Type it again" }).click();
+  await eve.fill('input[name="passphrase"]', "correct horse battery staple", PATIENCE);
+  await eve.click("button.primary");
+  await until("Eve sees", received(eve), ({ pictures, energy }) => pictures > 5 && energy > 0, PATIENCE);
+  assert.equal(await eve.locator(".hints .banner:not([hidden])").count(), 0);
   for (const page of [cleo, dan, eve]) {
     assert.ok(!(await page.content()).includes("correct horse"));
     assert.deepEqual(page.complaints, []);
     await page.context().close();
   }
+});
+
+test("without a key nothing goes out in the clear before it is confirmed", { timeout: 60_000 }, async () => {
+  const enter = newRoom();
+  const ana = await enter("Ana", { key: KEY });
+  const dan = await enter("Dan");
+  const banner = dan.locator(".hints .banner:not([hidden])").filter({ hasText: "your link has no key" });
+  await banner.waitFor(PATIENCE);
+  const sent = () => dan.evaluate(() => [...window.tertulia.publications].map(({ source, muted, media }) => [source, !muted && media?.enabled === true]).sort());
+  assert.deepEqual(await sent(), [["camera", false], ["microphone", false]]);
+  await dan.keyboard.press("m");
+  assert.deepEqual(await sent(), [["camera", false], ["microphone", false]]);
+  await dan.locator(".toast.problem").filter({ hasText: "without encryption" }).waitFor(PATIENCE);
+  // Whoever encrypts may be away for a moment only.
+  await ana.context().close();
+  await until("Dan is alone", () => states(dan), (all) => all.length === 0, { timeout: 40_000 });
+  assert.deepEqual(await sent(), [["camera", false], ["microphone", false]]);
+  await banner.getByRole("button", { name: "Send anyway" }).click();
+  await until("Dan sends", sent, (all) => all.every(([, isOn]) => isOn), PATIENCE);
+  await banner.waitFor({ state: "hidden" });
+  assert.deepEqual(dan.complaints, []);
+  await dan.context().close();
 });
 
 test("a new encrypted call puts its key into the link, and a damaged key is explained", { timeout: 60_000 }, async () => {
@@ -164,6 +193,7 @@ test("a new encrypted call puts its key into the link, and a damaged key is expl
   assert.match(page.url(), /#key=[\w-]{22}$/);
   assert.deepEqual(page.complaints, []);
   const other = await openPage(browser, page.url().slice(0, -5));
+  assert.equal(await other.locator(".encryption-hint").textContent(), "The key in your link is damaged. It may be cut off. Ask for the whole link.");
   await other.click("button.primary");
   await other.waitForSelector(".problem:not([hidden])", PATIENCE);
   assert.match(await other.locator(".problem").textContent(), /^The key in your link is damaged\./);
@@ -173,6 +203,9 @@ test("a new encrypted call puts its key into the link, and a damaged key is expl
 test("a browser without encoded transforms is told so, and joins no encrypted call", { timeout: 60_000 }, async () => {
   const page = await openPage(browser, "about:blank");
   await page.addInitScript(() => delete window.RTCRtpScriptTransform);
+  await page.goto(`${server.url}?room=old-${process.pid}&mic=0&camera=0`);
+  assert.ok(await page.isDisabled('input[name="encrypted"]', PATIENCE));
+  assert.equal(await page.locator(".encryption-hint:not([hidden])").textContent(), "This browser cannot encrypt calls. A current one can.");
   await page.goto(`${autojoin(server.url, "Ana", { room: `old-${process.pid}`, mic: "0", camera: "0" })}#key=${KEY}`);
   await page.waitForSelector(".ended h1", PATIENCE);
   assert.equal(await page.locator(".ended h1").textContent(), "This call is encrypted, and this browser cannot decrypt it");

@@ -25,7 +25,8 @@ after(async () => {
 /** Opens the page of somebody with a token of their own. */
 async function open(room, name, { moderate = false, mic = 0 } = {}) {
   const token = keyed.token("--room", room, "--name", name, "--identity", name, ...(moderate ? ["--moderate"] : []));
-  return openPage(browser, `${autojoin(server.url, name, { room, mic, camera: 0 })}#token=${token}`);
+  // The server knows people by the names of their tokens.
+  return openPage(browser, `${autojoin(server.url, "Somebody", { room, mic, camera: 0 })}#token=${token}`);
 }
 
 async function enter(room, name, options) {
@@ -120,7 +121,7 @@ test("a locked room and a chat that is off are seen by everybody, and hold", asy
   for (const page of [boss, ada]) {
     await page.waitForFunction(() => document.querySelector(".rule-notes").textContent === "LockedChat off", null, PATIENCE);
   }
-  assert.equal(await boss.getAttribute(".people-rules [data-act=lock]", "aria-pressed"), "true");
+  assert.equal(await boss.getAttribute(".people-rules [data-act=lock]", "aria-checked"), "true");
   assert.ok(await ada.locator(".chat-input").isDisabled());
   assert.equal(await ada.getAttribute(".chat-input", "placeholder"), "Only moderators may write now.");
   const eve = await open(room, "Eve");
@@ -162,7 +163,7 @@ test("a raised hand is on the tile and first in the panel, and a moderator lower
 test("newcomers wait until they are let in or sent away", async () => {
   const { room, boss } = await hall();
   await boss.click(".people-rules [data-act=waiting_room]");
-  await boss.waitForSelector('[data-act=waiting_room][aria-pressed="true"]', PATIENCE);
+  await boss.waitForSelector('[data-act=waiting_room][aria-checked="true"]', PATIENCE);
   const ada = await open(room, "Ada");
   await ada.waitForSelector(".waiting-page h1", PATIENCE);
   assert.equal(await ada.locator(".tile").count(), 0, "nobody is seen");
@@ -202,7 +203,7 @@ test("a moderator copies an invitation, which passes the waiting room until it i
   const { room, boss } = await hall();
   await boss.context().grantPermissions(["clipboard-read", "clipboard-write"]);
   await boss.click(".people-rules [data-act=waiting_room]");
-  await boss.waitForSelector('[data-act=waiting_room][aria-pressed="true"]', PATIENCE);
+  await boss.waitForSelector('[data-act=waiting_room][aria-checked="true"]', PATIENCE);
   // By the keyboard alone, but for the choice in the list of times.
   await boss.focus(".invitations summary");
   await boss.keyboard.press("Enter");
@@ -244,6 +245,7 @@ test("a moderator copies an invitation, which passes the waiting room until it i
   await boss.locator(".invitation-link").waitFor(PATIENCE);
   const selected = await boss.evaluate(() => document.getSelection()?.toString() || document.activeElement?.value);
   assert.match(selected, /#token=/);
+  assert.match(await boss.locator(".toasts.notices").textContent(), /Copy the link of the invitation yourself/);
   assert.ok(!server.log.includes(link.hash.split(".")[2]), "no log has it");
   assert.deepEqual(boss.complaints, []);
   await close(boss, ada, bob, eve);

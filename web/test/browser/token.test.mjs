@@ -78,6 +78,17 @@ test("the join page says it beside its button, and a better link to the same pag
   await page.context().close();
 });
 
+test("the name that a link gives stands in the join page, and no other can be typed", async () => {
+  const page = await openPage(browser, `${server.url}?room=hall&name=Somebody&mic=0&camera=0#token=${token("--room", "hall", "--name", "Ada Lovelace")}`);
+  const name = page.locator('input[name="name"]');
+  await name.waitFor(PATIENCE);
+  assert.deepEqual([await name.inputValue(), await name.isEditable()], ["Ada Lovelace", false]);
+  await page.keyboard.press("Enter");
+  await inCall(page);
+  assert.deepEqual(await page.locator(".tile.own .plate-name").allTextContents(), ["Ada Lovelace (you)"]);
+  await page.context().close();
+});
+
 test("a link that lets nobody in is not offered: a moderator invites, and others are told who does", async () => {
   const room = "hall-invite";
   const link = (...args) => `${autojoin(server.url, "Somebody", { ...QUIET, room })}#token=${token("--room", room, ...args)}`;

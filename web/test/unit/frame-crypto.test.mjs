@@ -180,6 +180,19 @@ test("a frame that comes twice, or far too late, is dropped, and says nothing ab
   assert.deepEqual(outcomes, ["decrypted"]);
 });
 
+test("frames of a sender are not played again after many others", async () => {
+  const { open, outcomes } = reception();
+  const frames = [];
+  for (let count = 0; count < 3; count += 1) frames.push(await sealer.seal("audio/opus", random(10)));
+  for (const frame of frames.slice(0, 2)) assert.ok(await open("audio/opus", frame));
+  for (let round = 0; round < 2; round += 1) {
+    for (let other = 0; other < 20; other += 1) assert.ok(await open("audio/opus", await new Sealer(baseKey).seal("audio/opus", random(10))));
+    for (const frame of frames.slice(0, 2)) assert.equal(await open("audio/opus", frame), null);
+  }
+  assert.ok(await open("audio/opus", frames[2]), "what is new is played");
+  assert.deepEqual(outcomes, ["decrypted"]);
+});
+
 test("a relay may repeat sound, and a repeated frame stands in for a lost one", async () => {
   const { open } = reception();
   const [first, second] = [random(40), random(30)];

@@ -348,3 +348,38 @@ test("what a moderator has muted goes off, and nothing else", async () => {
   void own.toggleMicrophone();
   assert.equal(own.microphoneOn, true, "its owner's press takes it back");
 });
+
+test("what is held back is off at once and stays off, and is on again when it is let go", async () => {
+  const devices = browser();
+  const { own, problems } = people();
+  await own.open({ microphone: true, camera: true });
+  own.enter(deadRoom());
+  await own.shareScreen();
+  own.hold();
+  assert.deepEqual(live(devices), []);
+  await own.toggleMicrophone();
+  await own.setCamera(true);
+  await own.shareScreen();
+  assert.deepEqual([live(devices), problems.length], [[], 3]);
+  own.letGo();
+  await settle();
+  assert.deepEqual(live(devices).sort(), ["built-in", "front"]);
+  own.hold();
+  own.letGo();
+  await settle();
+  assert.deepEqual([own.microphoneOn, own.cameraOn, own.screen], [true, true, null]);
+});
+
+test("a device that was off, or that a moderator has muted meanwhile, stays off when it is let go", async () => {
+  const devices = browser();
+  const { own } = people();
+  const room = deadRoom();
+  await own.open({ microphone: true, camera: false });
+  own.enter(room);
+  own.hold();
+  room.published[0].trackId = "t1";
+  assert.equal(own.silenced("t1"), "microphone");
+  own.letGo();
+  await settle();
+  assert.deepEqual(live(devices), []);
+});

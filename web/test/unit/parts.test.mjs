@@ -165,7 +165,7 @@ test("the options of links are read and nothing else is taken for one", () => {
     wrongRoom: "",
     name: "Ana",
     token: "",
-    key: "",
+    key: null,
     asksPassphrase: false,
     autojoin: true,
     debug: true,

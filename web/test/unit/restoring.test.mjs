@@ -136,6 +136,26 @@ test("a rule that a moderator sets while others come back is left to them", asyn
   room.leave();
 });
 
+test("rules that only hold again are told as such, and those that somebody decides are not", async () => {
+  const call = await ruled(STRICT, { moderate: false });
+  const { server, room } = call;
+  const told = [];
+  const { session } = await restart(call, { isSaid: true, moderate: false });
+  room.on("rulesChanged", ({ by, isRestored }) => told.push([by, isRestored]));
+  const rules = async (changes) => {
+    server.push(session, { type: "rules", rules: { ...OPEN, ...changes }, by: "boss" });
+    await settle();
+    return told.pop();
+  };
+  assert.deepEqual(await rules({ waiting_room: true }), ["boss", true]);
+  assert.deepEqual(await rules({}), ["boss", false], "switched off");
+  assert.deepEqual(await rules({ waiting_room: true }), ["boss", false], "and on, by somebody");
+  assert.deepEqual(await rules({ waiting_room: true, chat: false }), ["boss", true]);
+  await pass(3 * GRACE_MS);
+  assert.deepEqual(await rules({ waiting_room: true, chat: false, locked: true }), ["boss", false], "much later");
+  room.leave();
+});
+
 for (const isLate of [false, true]) {
   test(`whoever may not moderate restores nothing, ${isLate ? "nor when they may much later" : "until they may"}`, async () => {
     const call = await ruled(STRICT, { moderate: false });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 
 import { isPassing } from "../../client/reconnect.js";
-import { invitationLink, readAddress, roomLink, withoutRoom, withoutToken } from "../../ui/address.js";
+import { invitationLink, nameInToken, readAddress, roomLink, withoutRoom, withoutToken } from "../../ui/address.js";
 import { explainEnding } from "../../ui/words.js";
 import { serve, until } from "./fake-room.mjs";
 
@@ -31,10 +31,10 @@ test("a key stays in the address beside a token that goes, and only behind the #
   for (const [address, token, key, asksPassphrase, visible] of [
     ["/?room=hall#token=a.b.c&key=AAAA", "a.b.c", "AAAA", false, "https://call.example/?room=hall#key=AAAA"],
     ["/?room=hall#key=AAAA&token=a.b.c", "a.b.c", "AAAA", false, "https://call.example/?room=hall#key=AAAA"],
-    ["/?room=hall#token=a.b.c&passphrase", "a.b.c", "", true, "https://call.example/?room=hall#passphrase"],
+    ["/?room=hall#token=a.b.c&passphrase", "a.b.c", null, true, "https://call.example/?room=hall#passphrase"],
     ["/?room=hall#key=AAAA", "", "AAAA", false, null],
-    ["/?room=hall#passphrase", "", "", true, null],
-    ["/?room=hall&key=AAAA&passphrase=x", "", "", false, null],
+    ["/?room=hall#passphrase", "", null, true, null],
+    ["/?room=hall&key=AAAA&passphrase=x", "", null, false, null],
   ]) {
     const read = readAddress(url(address));
     assert.deepEqual([read.room, read.token, read.key, read.asksPassphrase], ["hall", token, key, asksPassphrase], address);
@@ -48,6 +48,34 @@ test("a key stays in the address beside a token that goes, and only behind the #
   assert.equal(withoutRoom(here), "https://call.example/");
 });
 
+test("a key or passphrase in a mangled link counts as given, so that nothing is sent in the clear", () => {
+  for (const [hash, key, asksPassphrase] of [
+    ["#key=", "", false],
+    ["#key", "", false],
+    ["#KEY=AAAA", "AAAA", false],
+    ["#key%3DAAAA", "AAAA", false],
+    ["#key%253dAAAA", "AAAA", false],
+    ["#a=1&key=AAAA", "AAAA", false],
+    ["#token=t&key=", "", false],
+    ["#token%3Dt%26key%3DAAAA", "AAAA", false],
+    ["#key=AAAA&amp;token=t", "AAAA", false],
+    ["#?key=AAAA", "AAAA", false],
+    ["#%20key=AAAA", "AAAA", false],
+    ["#passphrase=", null, true],
+    ["#Passphrase", null, true],
+    ["#passphrase&token=t", null, true],
+    ["#keys", null, false],
+    ["#", null, false],
+  ]) {
+    const read = readAddress(url(`/?room=hall${hash}`));
+    assert.deepEqual([read.room, read.key, read.asksPassphrase], ["hall", key, asksPassphrase], hash);
+    const visible = withoutToken(url(`/?room=hall${hash}`));
+    if (visible === null) continue;
+    const left = readAddress(url(visible));
+    assert.deepEqual([left.token, left.key, left.asksPassphrase], ["", key, asksPassphrase], visible);
+  }
+});
+
 test("a token gets into no link for others", () => {
   const here = url("/?room=hall&token=secret#token=secret");
   assert.doesNotMatch(roomLink(here, "hall"), /secret/);
@@ -57,9 +85,9 @@ test("a token gets into no link for others", () => {
 test("an invitation is a link with its token, and with the key of the call", () => {
   const here = url("/call/?room=hall&debug=1#key=OLD");
   for (const [encryption, key, asksPassphrase] of [
-    [null, "", false],
+    [null, null, false],
     [{ key: "AAAA" }, "AAAA", false],
-    [{ passphrase: "secret" }, "", true],
+    [{ passphrase: "secret" }, null, true],
   ]) {
     const link = invitationLink(roomLink(here, "café hall".normalize(), encryption), "a.b-_.c");
     assert.doesNotMatch(link, /secret|OLD/);
@@ -67,6 +95,12 @@ test("an invitation is a link with its token, and with the key of the call", () 
     assert.deepEqual([read.token, read.key, read.asksPassphrase, read.debug], ["a.b-_.c", key, asksPassphrase, false]);
     assert.ok(link.startsWith("https://call.example/call/?room=caf%C3%A9"), link);
   }
+});
+
+test("the name that a token gives is read, and anything else gives none", () => {
+  const made = (payload) => `e30.${Buffer.from(JSON.stringify(payload)).toString("base64url")}.sig`;
+  assert.equal(nameInToken(made({ name: "Ñandú ✓", room: "hall" })), "Ñandú ✓");
+  for (const token of ["", "x", "a.b.c", made({ name: 4 }), made({}), made(null), made("text")]) assert.equal(nameInToken(token), "", token);
 });
 
 test("a text that is far too long is not kept whole", () => {
