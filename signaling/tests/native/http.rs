@@ -130,33 +130,34 @@ async fn counters_are_served_apart_from_the_page() {
         "chat": 0, "events": 0, "messages_ended": 0, "outboxes_ended": 0, "chats_shortened": 0, "events_ended": 0,
     });
     assert_eq!(memory, nothing);
+    let workers = serde_json::json!([
+        {
+            "index": 0, "failed": false, "datagrams_received": 0, "datagrams_sent": 0, "messages_sent": 0,
+            "bytes_received": 0, "bytes_sent": 0, "padding_bytes": 0, "packets_forwarded": 0,
+            "run_lengths": {"1": 0, "2-3": 0, "4-7": 0, "8-15": 0, "16+": 0},
+            "coalescing_us": 0.0, "peers": 0, "subscriptions": 0,
+            "relayed_tracks": 0, "relay_packets_out": 0, "relay_packets_in": 0,
+            "address_claims_refused": 0, "addresses_proven": 0, "addresses_unproven": 0, "addresses_rebound": 0,
+            "media_held": {},
+            "drops": {"unknown_address": 1},
+        },
+        {
+            "index": 1, "failed": false, "datagrams_received": 10, "datagrams_sent": 66, "messages_sent": 20,
+            "bytes_received": 12_000, "bytes_sent": 70_000, "padding_bytes": 7,
+            "packets_forwarded": 60,
+            "run_lengths": {"1": 5, "2-3": 4, "4-7": 3, "8-15": 2, "16+": 1},
+            "coalescing_us": 250.5, "peers": 1, "subscriptions": 0,
+            "relayed_tracks": 8, "relay_packets_out": 9, "relay_packets_in": 11,
+            "address_claims_refused": 12, "addresses_proven": 13, "addresses_unproven": 14, "addresses_rebound": 16,
+            "media_held": {"silent": 15},
+            "drops": {"srtp_auth_failed": 3, "unknown_address": 2},
+        },
+    ]);
     let mut expected = serde_json::json!({
         "uptime_s": null, "memory": null, "cache_bytes": 16, "cache_bytes_most": 17, "caches_refused": 18, "rooms": 1, "participants": 2, "media_never_connected": 0, "cipher": "ring",
         "linked_workers": 3, "links_refused": 2, "failed_workers": 0,
         "log_lines_lost": 0, "log_lines_left_out": 0,
-        "workers": [
-            {
-                "index": 0, "failed": false, "datagrams_received": 0, "datagrams_sent": 0, "messages_sent": 0,
-                "bytes_received": 0, "bytes_sent": 0, "padding_bytes": 0, "packets_forwarded": 0,
-                "run_lengths": {"1": 0, "2-3": 0, "4-7": 0, "8-15": 0, "16+": 0},
-                "coalescing_us": 0.0, "peers": 0, "subscriptions": 0,
-                "relayed_tracks": 0, "relay_packets_out": 0, "relay_packets_in": 0,
-                "address_claims_refused": 0, "addresses_proven": 0, "addresses_unproven": 0, "addresses_rebound": 0,
-                "media_held": {},
-                "drops": {"unknown_address": 1},
-            },
-            {
-                "index": 1, "failed": false, "datagrams_received": 10, "datagrams_sent": 66, "messages_sent": 20,
-                "bytes_received": 12_000, "bytes_sent": 70_000, "padding_bytes": 7,
-                "packets_forwarded": 60,
-                "run_lengths": {"1": 5, "2-3": 4, "4-7": 3, "8-15": 2, "16+": 1},
-                "coalescing_us": 250.5, "peers": 1, "subscriptions": 0,
-                "relayed_tracks": 8, "relay_packets_out": 9, "relay_packets_in": 11,
-                "address_claims_refused": 12, "addresses_proven": 13, "addresses_unproven": 14, "addresses_rebound": 16,
-                "media_held": {"silent": 15},
-                "drops": {"srtp_auth_failed": 3, "unknown_address": 2},
-            },
-        ],
+        "workers": workers,
         "drops": {"srtp_auth_failed": 3, "unknown_address": 3},
     });
     expected["sockets"] = serde_json::json!({"websocket": 2, "sse": 0, "polling": 0});
