@@ -5,6 +5,8 @@
 //! budget: when it is used up, the largest users lose memory first. The rest is watched: while the process holds as
 //! much as allowed, it lets nobody in.
 
+#[cfg(test)]
+pub(crate) mod allocated;
 mod budget;
 mod machine;
 mod unread;

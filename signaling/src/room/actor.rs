@@ -536,8 +536,8 @@ impl Room {
         self.introduce(&event);
         // It is kept once: everybody is charged their part.
         let count = self.participants.values().filter(|it| is_meant(it)).count();
-        let bytes = event.weight().div_ceil(count.max(1));
         let event = Told::several(event);
+        let bytes = event.weight().div_ceil(count.max(1));
         for participant in self.participants.values().filter(|it| is_meant(it)) {
             if let Err(undelivered) = participant.way.events.put(event.clone(), bytes) {
                 self.failing

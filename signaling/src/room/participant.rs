@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::admission::Guest;
 use super::lane::Lane;
 use super::moderation::Comer;
-use super::{Ending, ParticipantId, ParticipantInfo, SocketKind, Source, Told, TrackInfo};
+use super::{
+    Ending, Metadata, ParticipantId, ParticipantInfo, SocketKind, Source, Told, TrackInfo,
+};
 use crate::clients::ClientAddress;
 use crate::hooks::Permissions;
 use crate::media::{MediaKind, Needs, PeerId, TrackId, TrackSettings, View};
@@ -26,7 +27,7 @@ pub(super) struct Participant {
     /// Its session has had no connection for a while, and the others know.
     pub(super) is_away: bool,
     pub(super) name: String,
-    pub(super) metadata: Map<String, Value>,
+    pub(super) metadata: Metadata,
     /// The embedder's key of the user.
     pub(super) identity: Option<Arc<str>>,
     /// Its address; none where the server does not tell addresses.

@@ -15,9 +15,11 @@ const BYTES: usize = 16 << 20;
 /// Events that were taken and that the client has not acknowledged. Overflow: the oldest are forgotten, and a client that
 /// has missed one of them cannot go on. Clients acknowledge every 64; with so many under way the link holds seconds.
 pub(super) const UNACKNOWLEDGED: usize = 4_096;
-/// Bytes of those, the last one apart. Overflow: as above. A system holds as much of a connection on its way by default
-/// (4 MiB in Linux), so that a client may come back that has lost one full of messages.
+/// Bytes of the messages of those, the last one apart. Overflow: as above. A system holds as much of a connection on its way
+/// by default (4 MiB in Linux), so that a client may come back that has lost one full of messages.
 pub(super) const UNACKNOWLEDGED_BYTES: usize = 4 << 20;
+/// Bytes that they take: each is there as event and as text.
+const TAKEN_BYTES: usize = 2 * UNACKNOWLEDGED_BYTES;
 /// Bytes between two looks at the process's budget.
 const STEP: usize = 16 << 10;
 
@@ -318,10 +320,10 @@ impl<T: Coalesce> Kept<T> {
     /// The number of events, the first of those taken, that are beyond what is kept.
     fn too_many(&self) -> usize {
         let (mut count, mut bytes) = (self.taken.len().saturating_sub(UNACKNOWLEDGED), 0);
-        if self.taken_bytes > UNACKNOWLEDGED_BYTES {
+        if self.taken_bytes > TAKEN_BYTES {
             let latest = self.taken.iter().rev().take_while(|(_, more)| {
                 bytes += more;
-                bytes <= UNACKNOWLEDGED_BYTES
+                bytes <= TAKEN_BYTES
             });
             count = count.max(self.taken.len() - latest.count().max(1));
         }
@@ -498,12 +500,12 @@ mod tests {
         assert_eq!(inbox.kept(), 4..=most + 5);
         // Bytes are bounded likewise.
         for _ in 0..2 {
-            outbox.put(0, UNACKNOWLEDGED_BYTES / 2).expect("kept");
+            outbox.put(0, TAKEN_BYTES / 2).expect("kept");
             assert_eq!(taken(&mut inbox, 9), [0]);
         }
         assert_eq!(inbox.kept(), 6..=most + 7);
         for number in 8..10 {
-            outbox.put(0, UNACKNOWLEDGED_BYTES).expect("kept");
+            outbox.put(0, TAKEN_BYTES).expect("kept");
             assert_eq!(taken(&mut inbox, 9), [0]);
             assert_eq!(*inbox.kept().end(), most + number);
         }
