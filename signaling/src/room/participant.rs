@@ -16,6 +16,7 @@ use super::{
 use crate::clients::ClientAddress;
 use crate::hooks::Permissions;
 use crate::media::{MediaKind, Needs, PeerId, TrackId, TrackSettings, View};
+use crate::memory::{Account, PERSON};
 use crate::session::Outbox;
 
 pub(super) struct Participant {
@@ -64,6 +65,8 @@ pub(super) struct Participant {
     /// The needs that the media plane told since.
     pub(super) new_needs: Option<Needs>,
     pub(super) lane: Lane,
+    /// Its memory: see [`weigh`](Participant::weigh).
+    pub(super) held: Account,
     pub(super) _counted: Counted,
 }
 
@@ -114,6 +117,14 @@ impl Participant {
         let is_changed = entrant.name != self.name || entrant.metadata != self.metadata;
         (self.name, self.metadata) = (entrant.name, entrant.metadata);
         is_changed
+    }
+
+    /// Counts what it holds. Called when that has changed.
+    pub(super) fn weigh(&mut self) {
+        let identity = self.identity.as_ref().map_or(0, |it| it.len());
+        // There is no bound on it that would refuse any.
+        self.held
+            .set(PERSON + self.name.len() + self.metadata.weight() + identity);
     }
 
     pub(super) fn info(&self) -> ParticipantInfo {

@@ -212,6 +212,7 @@ impl Room {
         if let Some(metadata) = metadata {
             participant.metadata = metadata;
         }
+        participant.weigh();
         let (info, person) = (participant.info(), participant.person());
         self.report(|| Change::Updated(person));
         self.tell_others(id, Event::ParticipantUpdated(info));

@@ -81,7 +81,7 @@ impl<T: Coalesce> Outbox<T> {
     /// go ([`Inbox::evicted`]).
     pub(crate) fn new(most: usize, open: impl FnOnce(Arc<Notify>) -> Account) -> Self {
         let evicted = Arc::new(Notify::new());
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             kept: Mutex::new(Kept {
                 taken: VecDeque::new(),
                 taken_bytes: 0,
@@ -99,7 +99,14 @@ impl<T: Coalesce> Outbox<T> {
             }),
             changed: Notify::new(),
             evicted,
-        }))
+        });
+        let weak = Arc::downgrade(&shared);
+        shared.lock().account.on_short(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.lock().forget_kept();
+            }
+        });
+        Self(shared)
     }
 
     /// Attaches a connection, in the place of an earlier one. It is given everything that no connection has written.
@@ -217,11 +224,13 @@ impl<T: Coalesce> Inbox<T> {
         Arc::clone(&self.shared.evicted)
     }
 
-    /// Forgets what the client has not acknowledged. False if that is too little: the participant has to end.
+    /// Forgets what the client has not acknowledged. False if that is too little: the participant has to end. It has not
+    /// if it holds little by now.
     pub(crate) fn let_go(&self) -> bool {
         let mut kept = self.shared.lock();
         let before = kept.bytes / STEP;
-        kept.forget_kept() && kept.bytes / STEP < before
+        let is_less = kept.forget_kept() && kept.bytes / STEP < before;
+        is_less || kept.bytes <= UNCOUNTED
     }
 }
 
@@ -554,7 +563,7 @@ mod tests {
         other.put(1, 500 << 10).expect("kept");
         let told = inbox.evicted();
         assert!(told.notified().now_or_never().is_some());
-        assert!(inbox.let_go() && !inbox.let_go());
+        assert!(inbox.let_go() && inbox.let_go(), "it keeps nothing");
         assert_eq!((inbox.kept(), budget.used()), (1..=1, 500 << 10));
         // It is as any other afterwards, and at the hard limit forgets by itself.
         silent.put(2, 400 << 10).expect("kept");
@@ -562,6 +571,47 @@ mod tests {
         silent.put(3, 700 << 10).expect("kept");
         assert_eq!((inbox.kept(), budget.used()), (2..=2, 1_200 << 10));
         assert!(!inbox.let_go(), "all of it waits");
+    }
+
+    #[test]
+    fn sessions_forget_what_they_keep_when_memory_is_short_those_of_the_largest_address_first() {
+        let budget = Budget::new(usize::MAX);
+        let keeping = |last: u8, sizes: &[usize]| -> Vec<_> {
+            let address = std::net::IpAddr::from([192, 0, 2, last]).into();
+            let open = |bytes: &usize| {
+                let outbox = Outbox::<u32>::new(9, |evicted| {
+                    budget.open(Some(address), move || evicted.notify_one())
+                });
+                let mut inbox = outbox.attach();
+                inbox.keep_taken();
+                outbox.put(1, *bytes).expect("kept");
+                assert_eq!(taken(&mut inbox, 9), [1]);
+                (outbox, inbox)
+            };
+            sizes.iter().map(open).collect()
+        };
+        let many = keeping(1, &[300 << 10; 4]);
+        let one = keeping(2, &[900 << 10]);
+        let (waiting, mut reader) = {
+            let outbox = outbox(9, &budget);
+            let inbox = outbox.attach();
+            outbox.put(7, 2 << 20).expect("kept");
+            (outbox, inbox)
+        };
+        let forgotten = |of: &[(Outbox<u32>, Inbox<u32>)]| {
+            let all = of.iter().filter(|(_, inbox)| inbox.kept() == (1..=1));
+            all.count()
+        };
+        budget.relieve(500 << 10);
+        assert_eq!((forgotten(&many), forgotten(&one)), (2, 0));
+        budget.relieve(usize::MAX);
+        assert_eq!((forgotten(&many), forgotten(&one)), (4, 1));
+        assert_eq!((budget.used(), budget.evicted()), (2 << 20, 5));
+        // Nobody is ended for it, nor loses what was not written.
+        let told = reader.evicted();
+        assert!(told.notified().now_or_never().is_none());
+        assert_eq!(taken(&mut reader, 9), [7]);
+        drop(waiting);
     }
 
     #[test]
