@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::access::{Access, Keys, Token};
 use crate::clients::ClientAddress;
 use crate::live::Live;
+use crate::room::Metadata;
 
 /// Decisions of an embedder. Every method has a default, which is a server's without hooks.
 ///
@@ -66,7 +67,7 @@ pub struct JoinRequest {
     /// The name that the client asks for, in its one form.
     pub name: String,
     /// The metadata that the client brings, at most 4096 bytes as JSON.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
     /// The access token that the client brings, unread: [`Keys::admit`] reads one.
     pub token: Option<Token>,
     /// The client's address, if the HTTP server tells it.

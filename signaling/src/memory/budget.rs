@@ -35,6 +35,8 @@ struct Held {
     /// Payers by the bytes of their accounts that were not told to let go; payers without such bytes are not listed.
     by_size: BTreeSet<(usize, Payer)>,
     let_go: HashMap<u64, LetGo>,
+    /// How accounts give up what they can do without.
+    forget: HashMap<u64, LetGo>,
     evicted: u64,
 }
 
@@ -63,6 +65,7 @@ pub(crate) struct Account {
     number: u64,
     bytes: usize,
     let_go: LetGo,
+    forget: Option<LetGo>,
 }
 
 impl Budget {
@@ -88,17 +91,46 @@ impl Budget {
             number,
             bytes: 0,
             let_go: Arc::new(let_go),
+            forget: None,
+        }
+    }
+
+    /// Has accounts give up what they can do without, until so many bytes are free or nothing of it is left: of the
+    /// address that holds most all accounts, the largest first, then of the next. No account may be locked.
+    pub(crate) fn relieve(&self, bytes: usize) {
+        let held = self.lock();
+        let mut before = held.total;
+        let goal = before.saturating_sub(bytes);
+        let payers = held.by_size.iter().rev();
+        let holdings = payers.filter_map(|(_, payer)| held.payers.get(payer));
+        let accounts = holdings.flat_map(|it| it.by_size.iter().rev());
+        let forget = accounts.filter_map(|(_, number)| held.forget.get(number).cloned());
+        let forget: Vec<_> = forget.collect();
+        drop(held);
+        for forget in forget {
+            if before <= goal {
+                return;
+            }
+            forget();
+            let mut held = self.lock();
+            held.evicted += u64::from(held.total < before);
+            before = held.total;
         }
     }
 
     /// Whether a newcomer of this address is refused: its address holds more than its part, or so much is held that
     /// the newcomer could hold nothing.
     pub(crate) fn refuses(&self, client: Option<ClientAddress>) -> bool {
-        let held = self.lock();
-        let holdings = client.and_then(|address| held.payers.get(&Payer::Address(address)));
-        let of_address = holdings.map_or(0, |holdings| holdings.total);
+        let of_address = client.map_or(0, |address| self.used_by(address));
         of_address > self.bytes / OF_ONE_ADDRESS
-            || held.total.saturating_add(UNCOUNTED) > self.hard()
+            || self.used().saturating_add(UNCOUNTED) > self.hard()
+    }
+
+    /// The bytes that an address holds.
+    pub(crate) fn used_by(&self, client: ClientAddress) -> usize {
+        let held = self.lock();
+        let holdings = held.payers.get(&Payer::Address(client));
+        holdings.map_or(0, |holdings| holdings.total)
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -120,6 +152,12 @@ impl Budget {
 }
 
 impl Account {
+    /// `forget` is called, from any thread and while no account is locked, when the process is short of memory and its
+    /// holder should give up what it can do without. It may change accounts.
+    pub(crate) fn on_short(&mut self, forget: impl Fn() + Send + Sync + 'static) {
+        self.forget = Some(Arc::new(forget));
+    }
+
     /// Ends the account, which counts as told to let go.
     pub(crate) fn end(&mut self) {
         self.budget.lock().evicted += 1;
@@ -142,6 +180,9 @@ impl Account {
         if bytes > 0 {
             held.add(self.payer, self.number, bytes);
             held.let_go.insert(self.number, self.let_go.clone());
+            if let Some(forget) = &self.forget {
+                held.forget.insert(self.number, forget.clone());
+            }
         }
         let told = held.evict(self.budget.bytes);
         drop(held);
@@ -187,6 +228,7 @@ impl Held {
         }
         self.rank(payer, before, now);
         self.let_go.remove(&number);
+        self.forget.remove(&number);
     }
 
     fn rank(&mut self, payer: Payer, before: usize, now: usize) {

@@ -294,8 +294,11 @@ impl Room {
             Wish::BeginAnew { renewal, place } => self.queue_renewal(who, *renewal, place),
             Wish::Presence(connected) => self.set_presence(who, connected),
             Wish::Moved(client, socket) => {
+                let held = self.shared.memory.people.open(client, || {});
                 if let Some(participant) = self.participants.get_mut(who) {
                     (participant.client, participant.socket) = (client, Some(socket));
+                    participant.held = held;
+                    participant.weigh();
                 }
             }
             Wish::Leave(reason) => self.remove(who, reason),
@@ -337,7 +340,7 @@ impl Room {
         let (way, joined) = self.open_way(&id, entrant.client, entrant.session.is_some());
         self.joined += 1;
         let auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
-        let participant = Participant {
+        let mut participant = Participant {
             order: self.joined,
             id: id.clone(),
             stay: joined.stay.number(),
@@ -367,8 +370,10 @@ impl Room {
             new_needs: None,
             connecting_since: None,
             lane: Default::default(),
+            held: self.shared.memory.people.open(entrant.client, || {}),
             _counted: Counted::new(&self.shared.participants),
         };
+        participant.weigh();
         info!(room = %self.name, participant = %id, token = token.id, "participant joined");
         self.report(|| Change::Joined(participant.person()));
         self.tell_others(&id, Event::ParticipantJoined(participant.info()));
@@ -536,8 +541,8 @@ impl Room {
         self.introduce(&event);
         // It is kept once: everybody is charged their part.
         let count = self.participants.values().filter(|it| is_meant(it)).count();
-        let bytes = event.weight().div_ceil(count.max(1));
         let event = Told::several(event);
+        let bytes = event.weight().div_ceil(count.max(1));
         for participant in self.participants.values().filter(|it| is_meant(it)) {
             if let Err(undelivered) = participant.way.events.put(event.clone(), bytes) {
                 self.failing

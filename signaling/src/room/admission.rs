@@ -7,9 +7,9 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use super::Refusal;
 use super::command::Entrant;
 use super::registry::{Shared, StopSignal};
+use super::{Metadata, Refusal};
 use crate::access::{Claims, Keys, Token, TokenFault};
 use crate::clients::ClientAddress;
 use crate::hooks::{Admission, AnyHooks, JoinRequest, Permissions};
@@ -162,7 +162,7 @@ fn admitted(entrant: Entrant, admission: Admission) -> Result<Guest, Refusal> {
     let decided = name.is_some() || metadata.is_some();
     let entrant = Entrant {
         name: name.unwrap_or(entrant.name),
-        metadata: metadata.unwrap_or(entrant.metadata),
+        metadata: metadata.map_or(entrant.metadata, Metadata::from),
         // They served to decide.
         http: None,
         token: None,
@@ -200,7 +200,7 @@ mod tests {
     fn entrant() -> Entrant {
         Entrant {
             name: "asked".into(),
-            metadata: Map::new(),
+            metadata: Metadata::default(),
             auto_subscribe: true,
             request: None,
             client: None,

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use super::stage::LONGEST_PAGE;
-use super::{Invite, Moderate, Refusal};
+use super::{Invite, Metadata, Moderate, Refusal};
 use crate::access::Token;
 use crate::clients::ClientAddress;
 use crate::hooks::HttpRequest;
@@ -18,7 +16,7 @@ pub struct Entrant {
     /// The name asked for.
     pub name: String,
     /// Metadata for the others.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
     /// Receive every track of the others, present and future.
     pub auto_subscribe: bool,
     /// The request that [`Event::Welcome`](super::Event::Welcome) answers.
@@ -110,7 +108,7 @@ pub enum Action {
         /// The new name; none: it stays.
         name: Option<String>,
         /// The new metadata; none: it stays.
-        metadata: Option<Map<String, Value>>,
+        metadata: Option<Metadata>,
     },
     /// Writes in the chat.
     Chat(String),
@@ -251,9 +249,8 @@ pub(super) fn check_views(field: &str, views: &[NamedView]) -> Result<(), Refusa
     Ok(())
 }
 
-fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Refusal> {
-    let bytes = serde_json::to_string(metadata).map_or(usize::MAX, |text| text.len());
-    if bytes > METADATA_BYTES {
+fn check_metadata(metadata: &Metadata) -> Result<(), Refusal> {
+    if metadata.as_json().len() > METADATA_BYTES {
         return Err(Refusal::bad_field(format!(
             "`metadata` must take at most {METADATA_BYTES} bytes as JSON."
         )));
@@ -263,6 +260,8 @@ fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, Value};
+
     use super::*;
 
     #[test]
@@ -276,7 +275,7 @@ mod tests {
         );
         let entrant = Entrant {
             name: " Zoe\u{308} ".into(),
-            metadata: Map::new(),
+            metadata: Metadata::default(),
             auto_subscribe: true,
             request: None,
             client: None,
@@ -327,7 +326,7 @@ mod tests {
             Action::Chat("\u{e9}".repeat(11)),
             Action::Update {
                 name: None,
-                metadata: Some(metadata),
+                metadata: Some(metadata.into()),
             },
         ] {
             assert!(bad.checked(10).is_err());

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use super::moderation::{Outcome, Rules, WaitingPerson};
 use super::{
-    Invitation, InvitationId, Page, ParticipantId, PeerStats, PeopleCounts, Refusal, Source,
-    Timeline, Told, TrackName,
+    Invitation, InvitationId, Metadata, NamedDecision, Page, ParticipantId, PeerStats,
+    PeopleCounts, Refusal, Source, Timeline, Told, TrackName,
 };
 use crate::access::Token;
 use crate::hooks::Permissions;
 use crate::media::{
     DataRefusal, LayerWanted, MediaKind, Needs, PeerFailure, Reason, RenegotiationReason,
 };
+
+/// Bytes of an id that is kept for one event alone.
+const ID: usize = 48;
+/// Bytes of a track in an event.
+const TRACK: usize = size_of::<TrackInfo>() + ID;
 
 /// Told in this order: a participant and its tracks come before anything that refers to them.
 #[derive(Clone, Debug)]
@@ -191,7 +194,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// Bytes that it takes while it waits, roughly: its texts, and a bit for each entry of its lists.
+    /// Bytes that it takes while it waits: its texts, and a bit for each entry of its lists. Within a half of what it
+    /// really takes, or more.
     pub(crate) fn weight(&self) -> usize {
         const ENTRY: usize = 128;
         let rest = match self {
@@ -199,7 +203,8 @@ impl Event {
                 let people = snapshot.participants.iter().map(ParticipantInfo::weight);
                 let chat = snapshot.chat.iter().map(ChatEntry::weight);
                 let said: usize = people.chain(chat).sum();
-                said + snapshot.hands.len() * size_of::<ParticipantId>()
+                let own = snapshot.name.len() + snapshot.metadata.weight();
+                said + own + snapshot.hands.len() * size_of::<ParticipantId>()
             }
             Self::Answered { answer, .. } => {
                 let lines = answer.published.len() + answer.refused.len() + answer.slots.len();
@@ -208,11 +213,15 @@ impl Event {
             Self::Stats { peer, .. } => peer.as_ref().map_or(0, |peer| {
                 (8 + 4 * peer.published.len() + 2 * peer.subscriptions.len()) * ENTRY
             }),
-            Self::Timeline { timeline, .. } => timeline.decisions.len() * ENTRY,
+            Self::Timeline { timeline, .. } => {
+                timeline.decisions.len() * size_of::<NamedDecision>()
+            }
             Self::ParticipantJoined(info) | Self::ParticipantUpdated(info) => info.weight(),
+            Self::TrackPublished { .. } | Self::TrackUpdated { .. } => TRACK,
             Self::Chat(entry) => entry.weight(),
             Self::Slots(slots) => slots.len() * ENTRY,
-            Self::Waiting(people) => people.len() * ENTRY,
+            Self::Waiting(people) => people.iter().map(|it| ENTRY + it.name.len()).sum(),
+            Self::Refused { refusal, .. } => refusal.message.len(),
             Self::Invitation { token, .. } => token.as_str().len(),
             Self::Invitations { invitations, .. } => {
                 let named = invitations
@@ -220,8 +229,10 @@ impl Event {
                     .map(|it| ENTRY + it.made_by.len() + it.name.as_ref().map_or(0, String::len));
                 named.sum()
             }
+            Self::Speakers(speakers) => speakers.recent.len() * size_of::<ParticipantId>(),
+            Self::Layers { layers, .. } => layers.len() * size_of::<LayerWanted>(),
             Self::Subscriptions(subscriptions) => subscriptions.len() * ENTRY,
-            Self::Batch(parts) => parts.iter().map(|part| part.weight()).sum(),
+            Self::Batch(parts) => parts.iter().map(Told::weight).sum(),
             Self::People { page, .. } => {
                 page.participants.iter().map(ParticipantInfo::weight).sum()
             }
@@ -233,35 +244,16 @@ impl Event {
 }
 
 impl ParticipantInfo {
-    /// The memory that it takes, in bytes.
+    /// The memory that it takes, in bytes: its metadata as if nobody else had it, since others may let go of it.
     pub(super) fn weight(&self) -> usize {
-        let metadata: usize = self
-            .metadata
-            .iter()
-            .map(|(key, value)| key.len() + bytes(value))
-            .sum();
-        self.name.len() + metadata + self.tracks.len() * size_of::<TrackInfo>() + size_of::<Self>()
+        self.name.len() + self.metadata.weight() + self.tracks.len() * TRACK + size_of::<Self>()
     }
 }
 
 impl ChatEntry {
     fn weight(&self) -> usize {
-        self.name.len() + self.text.len() + size_of::<Self>()
+        self.name.len() + self.text.len() + ID + size_of::<Self>()
     }
-}
-
-/// Bytes of a JSON value, its tree included. The parser bounds its depth.
-fn bytes(value: &Value) -> usize {
-    let inside = match value {
-        Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(bytes).sum(),
-        Value::Object(map) => map
-            .iter()
-            .map(|(key, value)| key.len() + bytes(value))
-            .sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    };
-    2 * size_of::<Value>() + inside
 }
 
 /// A track that some cannot watch.
@@ -309,7 +301,7 @@ pub struct Snapshot {
     /// The entrant's name, which the embedder may have chosen.
     pub name: String,
     /// The entrant's metadata, likewise.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
     /// The entrant's rights.
     pub permissions: Permissions,
     /// The others, in the order they joined.
@@ -359,7 +351,7 @@ pub struct ParticipantInfo {
     /// Its name.
     pub name: String,
     /// Its metadata.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
     /// The tracks that it publishes.
     pub tracks: Vec<TrackInfo>,
     /// Whether its session has a connection.

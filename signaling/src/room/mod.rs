@@ -14,6 +14,7 @@ mod inspection;
 mod invitations;
 mod lane;
 mod media_change;
+mod metadata;
 mod moderation;
 mod negotiation;
 mod operate;
@@ -44,6 +45,7 @@ pub use event::{
 };
 pub use id::{InvitationId, ParticipantId, TrackName};
 pub use invitations::Invitation;
+pub use metadata::Metadata;
 #[cfg(test)]
 pub(crate) use moderation::{DONE_CODES, REFUSED_CODES};
 pub use moderation::{Granting, Invite, Moderate, Outcome, Rules, Waiting, WaitingPerson};

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tracing::info;
 
@@ -10,7 +9,9 @@ use super::actor::{Closing, Room};
 use super::command::display_name;
 use super::registry::{Inspection, Message, Rooms};
 use super::timeline::unix_ms;
-use super::{ChatEntry, Ending, Event, LeaveReason, ParticipantId, Person, PublicTrack, Refusal};
+use super::{
+    ChatEntry, Ending, Event, LeaveReason, Metadata, ParticipantId, Person, PublicTrack, Refusal,
+};
 use crate::hooks::Permissions;
 use crate::media::{PeerId, ServerData, SfuError};
 use crate::names;
@@ -86,7 +87,7 @@ pub struct Seen {
     /// Who it is.
     pub person: Person,
     /// Its metadata.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
     /// Its rights.
     pub permissions: Permissions,
     /// The tracks that it publishes.

@@ -4,17 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::admission::Guest;
 use super::lane::Lane;
 use super::moderation::Comer;
-use super::{Ending, ParticipantId, ParticipantInfo, SocketKind, Source, Told, TrackInfo};
+use super::{
+    Ending, Metadata, ParticipantId, ParticipantInfo, SocketKind, Source, Told, TrackInfo,
+};
 use crate::clients::ClientAddress;
 use crate::hooks::Permissions;
 use crate::media::{MediaKind, Needs, PeerId, TrackId, TrackSettings, View};
+use crate::memory::{Account, PERSON};
 use crate::session::Outbox;
 
 pub(super) struct Participant {
@@ -26,7 +28,7 @@ pub(super) struct Participant {
     /// Its session has had no connection for a while, and the others know.
     pub(super) is_away: bool,
     pub(super) name: String,
-    pub(super) metadata: Map<String, Value>,
+    pub(super) metadata: Metadata,
     /// The embedder's key of the user.
     pub(super) identity: Option<Arc<str>>,
     /// Its address; none where the server does not tell addresses.
@@ -63,6 +65,8 @@ pub(super) struct Participant {
     /// The needs that the media plane told since.
     pub(super) new_needs: Option<Needs>,
     pub(super) lane: Lane,
+    /// Its memory: see [`weigh`](Participant::weigh).
+    pub(super) held: Account,
     pub(super) _counted: Counted,
 }
 
@@ -113,6 +117,14 @@ impl Participant {
         let is_changed = entrant.name != self.name || entrant.metadata != self.metadata;
         (self.name, self.metadata) = (entrant.name, entrant.metadata);
         is_changed
+    }
+
+    /// Counts what it holds. Called when that has changed.
+    pub(super) fn weigh(&mut self) {
+        let identity = self.identity.as_ref().map_or(0, |it| it.len());
+        // There is no bound on it that would refuse any.
+        self.held
+            .set(PERSON + self.name.len() + self.metadata.weight() + identity);
     }
 
     pub(super) fn info(&self) -> ParticipantInfo {

@@ -105,6 +105,7 @@ impl Room {
         let sees_as_audience = guest
             .as_ref()
             .map(|it| self.is_audience(it.entrant.audience));
+        let held = self.shared.memory.people.open(client, || {});
         let Some(participant) = self.participants.get_mut(id) else {
             return self.done(id);
         };
@@ -116,6 +117,8 @@ impl Room {
         if let Some(sees_as_audience) = sees_as_audience {
             participant.is_audience = sees_as_audience && !participant.permissions.moderate;
         }
+        participant.held = held;
+        participant.weigh();
         participant.lane.forget_former();
         participant.views.clear();
         participant.wanted = match participant.auto_subscribe {

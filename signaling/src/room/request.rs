@@ -1,6 +1,5 @@
 //! A participant's commands, all but offers.
 
-use serde_json::{Map, Value};
 use tracing::info;
 
 use super::actor::Room;
@@ -9,7 +8,7 @@ use super::errands::Then;
 use super::negotiation::Offer;
 use super::participant::Track;
 use super::timeline::unix_ms;
-use super::{Action, Change, ChatEntry, Command, Event, ParticipantId, Refusal};
+use super::{Action, Change, ChatEntry, Command, Event, Metadata, ParticipantId, Refusal};
 use crate::hooks::Permissions;
 use crate::media::{SfuError, TrackId};
 
@@ -203,12 +202,7 @@ impl Room {
         tracks.iter_mut().find(|own| own.id == track)
     }
 
-    fn update(
-        &mut self,
-        id: &ParticipantId,
-        name: Option<String>,
-        metadata: Option<Map<String, Value>>,
-    ) {
+    fn update(&mut self, id: &ParticipantId, name: Option<String>, metadata: Option<Metadata>) {
         let Some(participant) = self.participants.get_mut(id) else {
             return;
         };
@@ -218,6 +212,7 @@ impl Room {
         if let Some(metadata) = metadata {
             participant.metadata = metadata;
         }
+        participant.weigh();
         let (info, person) = (participant.info(), participant.person());
         self.report(|| Change::Updated(person));
         self.tell_others(id, Event::ParticipantUpdated(info));

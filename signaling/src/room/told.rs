@@ -26,7 +26,7 @@ impl Told {
     }
 
     /// An event for several participants.
-    pub(super) fn several(event: Event) -> Self {
+    pub(crate) fn several(event: Event) -> Self {
         Self::new(event, true)
     }
 
@@ -38,12 +38,30 @@ impl Told {
         }))
     }
 
+    /// Bytes that it takes while it waits: the event, and the text that is kept with it.
+    pub(crate) fn weight(&self) -> usize {
+        /// The text of a short one.
+        const SHORT: usize = 64;
+        let event = self.0.event.weight();
+        match (self.0.is_shared, &self.0.event) {
+            (false, _) => event,
+            // One of its parts counts with its own text already.
+            (true, Event::Batch(_)) => event + event / 2 + SHORT,
+            (true, _) => 2 * event + SHORT,
+        }
+    }
+
     /// The event as a protocol writes it: by `write`, which is called once for all participants. Every caller writes it in
     /// the same way.
     pub(crate) fn text(&self, write: impl FnOnce(&Event) -> String) -> Utf8Bytes {
         match self.0.is_shared {
             true => {
-                let text = self.0.text.get_or_init(|| write(&self.0.event).into());
+                let text = self.0.text.get_or_init(|| {
+                    let mut text = write(&self.0.event);
+                    // It is kept, and has grown by doubling.
+                    text.shrink_to_fit();
+                    text.into()
+                });
                 text.clone()
             }
             false => write(&self.0.event).into(),

@@ -15,9 +15,11 @@ const BYTES: usize = 16 << 20;
 /// Events that were taken and that the client has not acknowledged. Overflow: the oldest are forgotten, and a client that
 /// has missed one of them cannot go on. Clients acknowledge every 64; with so many under way the link holds seconds.
 pub(super) const UNACKNOWLEDGED: usize = 4_096;
-/// Bytes of those, the last one apart. Overflow: as above. A system holds as much of a connection on its way by default
-/// (4 MiB in Linux), so that a client may come back that has lost one full of messages.
+/// Bytes of the messages of those, the last one apart. Overflow: as above. A system holds as much of a connection on its way
+/// by default (4 MiB in Linux), so that a client may come back that has lost one full of messages.
 pub(super) const UNACKNOWLEDGED_BYTES: usize = 4 << 20;
+/// Bytes that they take: each is there as event and as text.
+const TAKEN_BYTES: usize = 2 * UNACKNOWLEDGED_BYTES;
 /// Bytes between two looks at the process's budget.
 const STEP: usize = 16 << 10;
 
@@ -79,7 +81,7 @@ impl<T: Coalesce> Outbox<T> {
     /// go ([`Inbox::evicted`]).
     pub(crate) fn new(most: usize, open: impl FnOnce(Arc<Notify>) -> Account) -> Self {
         let evicted = Arc::new(Notify::new());
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             kept: Mutex::new(Kept {
                 taken: VecDeque::new(),
                 taken_bytes: 0,
@@ -97,7 +99,14 @@ impl<T: Coalesce> Outbox<T> {
             }),
             changed: Notify::new(),
             evicted,
-        }))
+        });
+        let weak = Arc::downgrade(&shared);
+        shared.lock().account.on_short(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.lock().forget_kept();
+            }
+        });
+        Self(shared)
     }
 
     /// Attaches a connection, in the place of an earlier one. It is given everything that no connection has written.
@@ -215,11 +224,13 @@ impl<T: Coalesce> Inbox<T> {
         Arc::clone(&self.shared.evicted)
     }
 
-    /// Forgets what the client has not acknowledged. False if that is too little: the participant has to end.
+    /// Forgets what the client has not acknowledged. False if that is too little: the participant has to end. It has not
+    /// if it holds little by now.
     pub(crate) fn let_go(&self) -> bool {
         let mut kept = self.shared.lock();
         let before = kept.bytes / STEP;
-        kept.forget_kept() && kept.bytes / STEP < before
+        let is_less = kept.forget_kept() && kept.bytes / STEP < before;
+        is_less || kept.bytes <= UNCOUNTED
     }
 }
 
@@ -318,10 +329,10 @@ impl<T: Coalesce> Kept<T> {
     /// The number of events, the first of those taken, that are beyond what is kept.
     fn too_many(&self) -> usize {
         let (mut count, mut bytes) = (self.taken.len().saturating_sub(UNACKNOWLEDGED), 0);
-        if self.taken_bytes > UNACKNOWLEDGED_BYTES {
+        if self.taken_bytes > TAKEN_BYTES {
             let latest = self.taken.iter().rev().take_while(|(_, more)| {
                 bytes += more;
-                bytes <= UNACKNOWLEDGED_BYTES
+                bytes <= TAKEN_BYTES
             });
             count = count.max(self.taken.len() - latest.count().max(1));
         }
@@ -498,12 +509,12 @@ mod tests {
         assert_eq!(inbox.kept(), 4..=most + 5);
         // Bytes are bounded likewise.
         for _ in 0..2 {
-            outbox.put(0, UNACKNOWLEDGED_BYTES / 2).expect("kept");
+            outbox.put(0, TAKEN_BYTES / 2).expect("kept");
             assert_eq!(taken(&mut inbox, 9), [0]);
         }
         assert_eq!(inbox.kept(), 6..=most + 7);
         for number in 8..10 {
-            outbox.put(0, UNACKNOWLEDGED_BYTES).expect("kept");
+            outbox.put(0, TAKEN_BYTES).expect("kept");
             assert_eq!(taken(&mut inbox, 9), [0]);
             assert_eq!(*inbox.kept().end(), most + number);
         }
@@ -552,7 +563,7 @@ mod tests {
         other.put(1, 500 << 10).expect("kept");
         let told = inbox.evicted();
         assert!(told.notified().now_or_never().is_some());
-        assert!(inbox.let_go() && !inbox.let_go());
+        assert!(inbox.let_go() && inbox.let_go(), "it keeps nothing");
         assert_eq!((inbox.kept(), budget.used()), (1..=1, 500 << 10));
         // It is as any other afterwards, and at the hard limit forgets by itself.
         silent.put(2, 400 << 10).expect("kept");
@@ -560,6 +571,47 @@ mod tests {
         silent.put(3, 700 << 10).expect("kept");
         assert_eq!((inbox.kept(), budget.used()), (2..=2, 1_200 << 10));
         assert!(!inbox.let_go(), "all of it waits");
+    }
+
+    #[test]
+    fn sessions_forget_what_they_keep_when_memory_is_short_those_of_the_largest_address_first() {
+        let budget = Budget::new(usize::MAX);
+        let keeping = |last: u8, sizes: &[usize]| -> Vec<_> {
+            let address = std::net::IpAddr::from([192, 0, 2, last]).into();
+            let open = |bytes: &usize| {
+                let outbox = Outbox::<u32>::new(9, |evicted| {
+                    budget.open(Some(address), move || evicted.notify_one())
+                });
+                let mut inbox = outbox.attach();
+                inbox.keep_taken();
+                outbox.put(1, *bytes).expect("kept");
+                assert_eq!(taken(&mut inbox, 9), [1]);
+                (outbox, inbox)
+            };
+            sizes.iter().map(open).collect()
+        };
+        let many = keeping(1, &[300 << 10; 4]);
+        let one = keeping(2, &[900 << 10]);
+        let (waiting, mut reader) = {
+            let outbox = outbox(9, &budget);
+            let inbox = outbox.attach();
+            outbox.put(7, 2 << 20).expect("kept");
+            (outbox, inbox)
+        };
+        let forgotten = |of: &[(Outbox<u32>, Inbox<u32>)]| {
+            let all = of.iter().filter(|(_, inbox)| inbox.kept() == (1..=1));
+            all.count()
+        };
+        budget.relieve(500 << 10);
+        assert_eq!((forgotten(&many), forgotten(&one)), (2, 0));
+        budget.relieve(usize::MAX);
+        assert_eq!((forgotten(&many), forgotten(&one)), (4, 1));
+        assert_eq!((budget.used(), budget.evicted()), (2 << 20, 5));
+        // Nobody is ended for it, nor loses what was not written.
+        let told = reader.evicted();
+        assert!(told.notified().now_or_never().is_none());
+        assert_eq!(taken(&mut reader, 9), [7]);
+        drop(waiting);
     }
 
     #[test]

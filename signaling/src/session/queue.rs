@@ -12,11 +12,11 @@ use std::mem;
 pub(crate) const BEHIND: usize = 16;
 
 /// Coalesce tells a queue of an event what it makes needless, and what makes it needless.
-pub(crate) trait Coalesce: Clone {
+pub(crate) trait Coalesce: Clone + Send + Sync + 'static {
     /// Names a state that events tell as a whole.
-    type State: Clone + Eq + Hash;
+    type State: Clone + Eq + Hash + Send + Sync + 'static;
     /// Names a thing that begins and ends.
-    type Thing: Clone + Eq + Hash;
+    type Thing: Clone + Eq + Hash + Send + Sync + 'static;
 
     /// The events that it holds; none if it is one event.
     fn parts(&self) -> Option<&[Self]>;

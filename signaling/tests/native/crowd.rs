@@ -327,7 +327,7 @@ async fn a_page_of_people_with_much_metadata_ends_before_its_limit() {
         let (mut client, _) = enter(&server, &format!("person {number}"), None).await;
         let update = ClientMessage::Update(Update {
             name: None,
-            metadata: Some(metadata.clone()),
+            metadata: Some(metadata.clone().into()),
         });
         client.expect_ok(update).await;
         clients.push(client);
@@ -442,12 +442,10 @@ async fn a_reader_that_stops_costs_a_bounded_amount_and_is_let_go() {
 
     // Of states only the latest wait: far more of them than may wait do not matter.
     for round in 0..3 * QUEUE {
+        let filler = Map::from_iter([("filler".into(), "x".repeat(1_000).into())]);
         let update = ClientMessage::Update(Update {
             name: Some(format!("round {round}")),
-            metadata: Some(Map::from_iter([(
-                "filler".into(),
-                "x".repeat(1_000).into(),
-            )])),
+            metadata: Some(filler.into()),
         });
         writers[round % WRITERS].expect_ok(update).await;
     }

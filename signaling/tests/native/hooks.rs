@@ -46,7 +46,7 @@ async fn the_embedders_middleware_and_hook_decide_who_joins_and_as_whom() {
         let welcome = welcome(
             &mut ada,
             Join {
-                metadata: Some(brought.clone()),
+                metadata: Some(brought.clone().into()),
                 ..join("room", "Somebody else")
             },
         )

@@ -23,7 +23,7 @@ async fn a_participant_is_welcomed_and_announced() {
     let mut grace = server.connect().await;
     let metadata = Map::from_iter([("avatar".to_owned(), json!({"hue": 120}))]);
     let message = ClientMessage::Join(Join {
-        metadata: Some(metadata.clone()),
+        metadata: Some(metadata.clone().into()),
         ..join("room", "Grace")
     });
     let ServerMessage::Welcome(welcome) = grace.request(message).await else {
@@ -40,7 +40,7 @@ async fn a_participant_is_welcomed_and_announced() {
         panic!("not announced");
     };
     assert_eq!(participant.id, welcome.participant);
-    assert_eq!(participant.metadata, metadata);
+    assert_eq!(participant.metadata, metadata.into());
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn joins_that_cannot_be() {
         (join("a\u{200b}b", "Ada"), "U+200B"),
         (
             Join {
-                metadata: Some(metadata),
+                metadata: Some(metadata.into()),
                 ..join("room", "Ada")
             },
             "metadata",

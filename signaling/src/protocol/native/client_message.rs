@@ -1,9 +1,9 @@
 //! Messages of a client. The server reads these through [`decode`](super::decode); bots write them.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::access::{Publish, Token};
+use crate::room::Metadata;
 
 /// One message with the request number its reply repeats.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ pub struct Join {
     pub name: String,
     /// Anything that the others should know, at most 4096 bytes as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<Metadata>,
     /// Whether every track of the others is received, present and future.
     #[serde(default = "yes")]
     pub auto_subscribe: bool,
@@ -241,7 +241,7 @@ pub struct Update {
     pub name: Option<String>,
     /// The new metadata, as a whole; none: it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<Metadata>,
 }
 
 /// A question for some of the people in the room, in the order they joined.

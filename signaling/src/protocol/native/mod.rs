@@ -18,6 +18,8 @@ mod session;
 mod unwritten;
 mod upgrade;
 mod websocket;
+#[cfg(test)]
+mod weights;
 mod wire;
 
 pub use crate::config::IceServer;

@@ -360,7 +360,7 @@ impl Owner {
         if let Some(session) = &mut self.session
             && replayed > 0
         {
-            let bytes = events.iter().take(replayed).map(|told| told.weight());
+            let bytes = events.iter().take(replayed).map(|told| Event::weight(told));
             session.replays.count(Instant::now(), replayed, bytes.sum());
         }
     }

@@ -1,11 +1,12 @@
 //! Messages of the server. Bots read these, so an unknown value of an open list is a plain string.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Source;
 use crate::access::Token;
 use crate::config::IceServer;
+use crate::room::Metadata;
 
 /// The messages of the server, by `type`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -286,7 +287,7 @@ pub struct Welcome {
     pub name: Option<String>,
     /// Its metadata in the room, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<Metadata>,
     /// Its rights. None from an older server: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Permissions>,
@@ -546,7 +547,7 @@ pub struct Participant {
     /// Its name.
     pub name: String,
     /// Its metadata.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
     /// The tracks that it publishes.
     pub tracks: Vec<Track>,
     /// Whether its session has a connection.

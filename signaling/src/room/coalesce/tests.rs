@@ -1,12 +1,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
-use serde_json::Map;
 
 use super::*;
 use crate::media::{MediaKind, Needs, Reason};
 use crate::room::moderation::{Outcome, WaitingPerson};
-use crate::room::{ChatEntry, LeaveReason, Rules, Source, Speakers, TrackInfo};
+use crate::room::{ChatEntry, LeaveReason, Metadata, Rules, Source, Speakers, TrackInfo};
 use crate::session::{BEHIND, Queue, coalesced};
 
 /// A picture of the room, as a client knows it.
@@ -255,7 +254,7 @@ fn info(number: u8) -> ParticipantInfo {
     ParticipantInfo {
         id: ParticipantId::random(),
         name: format!("name {number}"),
-        metadata: Map::new(),
+        metadata: Metadata::default(),
         connected: true,
         tracks: Vec::new(),
     }

@@ -9,6 +9,7 @@ use tracing::info;
 use super::Comer;
 use super::door::Pass;
 use crate::clients::ClientAddress;
+use crate::memory::{Account, UNCOUNTED};
 use crate::room::actor::Room;
 use crate::room::admission::Guest;
 use crate::room::registry::{Joined, Message};
@@ -92,6 +93,8 @@ struct Waiter {
     guest: Guest,
     reply: oneshot::Sender<Result<Joined, Refusal>>,
     since: Instant,
+    /// What it holds, as its address's.
+    _held: Account,
 }
 
 /// Who waits, the first who came first.
@@ -194,11 +197,15 @@ impl Room {
             name: guest.entrant.name.clone(),
         };
         info!(room = %self.name, participant = %person.id, "participant waits");
+        let mut held = self.shared.memory.people.open(guest.entrant.client, || {});
+        // There is no bound on it that would refuse any.
+        held.set(UNCOUNTED + guest.entrant.name.len() + guest.entrant.metadata.weight());
         self.waiting.0.push(Waiter {
             id: person.id.clone(),
             guest,
             reply,
             since: Instant::now(),
+            _held: held,
         });
         self.tell_moderators(Event::Waiting(vec![person]));
         Ok(turn)
