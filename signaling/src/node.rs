@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use crate::access::Keys;
+use crate::access::{Access, Keys};
 use crate::config::{CipherSetting, Config, ConfigError, IceServer};
 use crate::hooks::{Authority, Hooks};
 use crate::http::{self, Assets, Bounds, Hosts, Origins, RequestsRefused, Stats, Tls};
@@ -18,7 +18,7 @@ use crate::live::Live;
 use crate::media::{Media, StartError};
 use crate::memory::{Memory, Plan};
 use crate::protocol::native::Native;
-use crate::room::{Counts, Events, RoomSettings, Rooms};
+use crate::room::{self, Counts, Events, RoomSettings, Rooms};
 use crate::tls::Certificate;
 
 /// A running server. Cheap to clone. Its HTTP side is a [`Router`] to serve or to mount.
@@ -269,6 +269,10 @@ impl Node {
     /// [`serve`](Self::serve) and [`serve_app`](Self::serve_app) do, `axum::serve` by
     /// `into_make_service_with_connect_info::<SocketAddr>()`.
     pub fn router(&self) -> Router {
+        self.router_for(!self.config.allowed_hosts.is_empty())
+    }
+
+    fn router_for(&self, checks_hosts: bool) -> Router {
         http::router(
             self.native.clone(),
             self.rooms.clone(),
@@ -277,16 +281,29 @@ impl Node {
                 self.config.trust_forwarded_host,
                 self.refused.clone(),
             ),
-            (!self.config.allowed_hosts.is_empty()).then(|| self.hosts()),
+            checks_hosts.then(|| self.hosts()),
             Assets::new(self.config.web_dir.clone()),
         )
     }
 
     /// Serves [`router`](Self::router) to any client, until dropped; over TLS if the settings have a certificate. A client is disconnected if a request's head takes
     /// longer than `limits.join_timeout_ms` (as may the TLS handshake before it), or if it reads nothing of an answer for `limits.write_timeout_ms`;
-    /// `axum::serve` would not do that.
+    /// `axum::serve` would not do that. On a loopback address, where everybody may join and the settings name no host and no
+    /// proxy, it takes no sockets by the name of a site: that site's pages would join the calls of this machine.
     pub async fn serve(&self, listener: TcpListener) -> Infallible {
-        self.serve_app(listener, self.router()).await
+        let is_local = listener
+            .local_addr()
+            .is_ok_and(|it| it.ip().to_canonical().is_loopback());
+        let is_own = is_local && self.is_unguarded();
+        let app = self.router_for(is_own || !self.config.allowed_hosts.is_empty());
+        self.serve_app(listener, app).await
+    }
+
+    /// Whether nothing but the listener's address keeps strangers out.
+    fn is_unguarded(&self) -> bool {
+        let config = &self.config;
+        let has_proxy = config.trust_forwarded_host || !config.trusted_proxies.is_empty();
+        self.rooms.access() == Access::Open && !config.open && !has_proxy
     }
 
     /// Serves an application in which the [`router`](Self::router) is mounted, in the way of [`serve`](Self::serve). Its
@@ -429,7 +446,8 @@ fn sfu_config(config: &Config, plan: &Plan) -> SfuConfig {
     let limits = &config.limits;
     // A room that is closed to make place for another exists a moment longer.
     sfu.limits.rooms = limits.rooms.saturating_add(limits.empty_rooms);
-    sfu.limits.peers_per_room = limits.participants_per_room;
+    let most = limits.participants_per_room;
+    sfu.limits.peers_per_room = most.saturating_add(room::RESERVE);
     sfu.limits.tracks_per_peer = limits.tracks_per_participant;
     sfu.limits.publisher_bitrate = limits.publisher_bitrate;
     sfu.limits.cache_bytes = plan.caches;

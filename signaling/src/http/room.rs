@@ -52,8 +52,8 @@ pub(super) fn reply<T: Serialize>(found: Option<Result<T, SfuError>>) -> Respons
             (StatusCode::SERVICE_UNAVAILABLE, uncached, text).into_response()
         }
         None => {
-            let text = "There is no such room.\n";
-            (StatusCode::NOT_FOUND, uncached, text).into_response()
+            let message = "There is no such room.".to_owned();
+            refused(StatusCode::NOT_FOUND, "no_such_room", message).into_response()
         }
     }
 }

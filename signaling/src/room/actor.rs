@@ -305,18 +305,10 @@ impl Room {
         }
     }
 
-    pub(super) fn refuse_if_full(&self) -> Result<(), Refusal> {
-        let most = self.shared.limits.participants_per_room;
-        match self.participants.len() < most {
-            true => Ok(()),
-            false => Err(Refusal::room_full(most)),
-        }
-    }
-
     /// Lets somebody in whom the door lets pass.
     pub(super) fn admit(&mut self, id: ParticipantId, guest: Guest) -> Result<Joined, Refusal> {
         let Guest {
-            entrant,
+            mut entrant,
             identity,
             mut permissions,
             invited: _,
@@ -325,11 +317,11 @@ impl Room {
         if let Some(identity) = &identity {
             self.replace_others(identity);
         }
-        self.refuse_if_full()?;
+        self.make_place(entrant.client, permissions.moderate)?;
         // Somebody may have come by it while this one waited at the door.
         let id = match self.is_free(&id) {
             true => id,
-            false => ParticipantId::random(),
+            false => self.draw_id(&mut entrant),
         };
         permissions.moderate |= self.lacks_moderator();
         let identity: Option<Arc<str>> = identity.map(Arc::from);
@@ -337,7 +329,8 @@ impl Room {
             self.door.remember(identity);
         }
         let is_audience = !permissions.moderate && self.is_audience(entrant.audience);
-        let (way, joined) = self.open_way(&id, entrant.client, entrant.session.is_some());
+        let (way, mut joined) = self.open_way(&id, entrant.client, entrant.session.is_some());
+        joined.session = entrant.session;
         self.joined += 1;
         let auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
         let mut participant = Participant {
@@ -408,6 +401,7 @@ impl Room {
         self.stays += 1;
         let joined = Joined {
             participant: id.clone(),
+            session: None,
             stay: Stay::new(id.clone(), self.stays, self.abandoned.clone()),
             events,
             ending,

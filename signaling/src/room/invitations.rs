@@ -24,6 +24,9 @@ const KEPT: usize = 10_000;
 /// Invitations of those that were made from one address. Overflow: as above. On an open server everybody may make rooms
 /// and invite: ten addresses have to do so before others cannot.
 const KEPT_OF_ADDRESS: usize = KEPT / 10;
+/// Invitations of those of one room that were made from one address. Overflow: as above. A moderator who makes and revokes one
+/// after the other leaves place for the other moderators.
+const KEPT_OF_ADDRESS_IN_ROOM: usize = KEPT_OF_ROOM / 4;
 
 /// An invitation to a room. Its token is told once and not kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -204,8 +207,10 @@ impl Kept {
         if of_room >= KEPT_OF_ROOM || of_all >= KEPT {
             return Err(Refusal::no_place_for_invitation());
         }
-        let all = self.rooms.values().flatten();
-        if maker.is_some() && all.filter(|it| it.maker == maker).count() >= KEPT_OF_ADDRESS {
+        let is_own = |it: &&OneKept| maker.is_some() && it.maker == maker;
+        let own = self.rooms.values().flatten().filter(is_own).count();
+        let here = self.rooms.get(room).into_iter().flatten();
+        if own >= KEPT_OF_ADDRESS || here.filter(is_own).count() >= KEPT_OF_ADDRESS_IN_ROOM {
             return Err(Refusal::no_place_for_invitation());
         }
         let kept = self.rooms.entry(Arc::clone(room)).or_default();
@@ -425,6 +430,25 @@ mod tests {
         }
         assert_eq!(add(KEPT, 1), Err("too_many_invitations"));
         assert_eq!(add(KEPT, 2), Ok(()));
+    }
+
+    #[test]
+    fn a_moderator_who_makes_and_revokes_leaves_place_for_the_others_of_the_room() {
+        let mut kept = Kept::default();
+        let room = Arc::<str>::from("a");
+        let mut add = |last: u8| {
+            let maker = Some(std::net::IpAddr::from([192, 0, 2, last]).into());
+            let made = invitation(60);
+            let id = made.id.clone();
+            kept.add(&room, maker, made, 0)
+                .map_err(|refusal| refusal.code)?;
+            kept.revoke("a", id.as_str(), 0).map_err(|it| it.code)
+        };
+        for _ in 0..KEPT_OF_ADDRESS_IN_ROOM {
+            assert!(add(1).is_ok());
+        }
+        assert_eq!(add(1), Err("too_many_invitations"));
+        assert!(add(2).is_ok());
     }
 
     /// Steps of moderators of two rooms.

@@ -20,6 +20,7 @@ mod negotiation;
 mod operate;
 mod participant;
 mod permission;
+mod places;
 mod refusal;
 mod registry;
 mod renewal;
@@ -50,6 +51,7 @@ pub use metadata::Metadata;
 pub(crate) use moderation::{DONE_CODES, REFUSED_CODES};
 pub use moderation::{Granting, Invite, Moderate, Outcome, Rules, Waiting, WaitingPerson};
 pub use operate::{OperateError, Recipient, RoomSnapshot, Seen, ServerSays};
+pub(crate) use places::RESERVE;
 pub use refusal::Refusal;
 #[cfg(test)]
 pub(crate) use registry::join_codes;

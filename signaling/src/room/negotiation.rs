@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::actor::Room;
 use super::errands::Then;
-use super::participant::Track;
+use super::participant::{Silenced, Track};
 use super::permission::{may_publish, refusal};
 use super::{
     Answered, Carried, Change, Event, LeaveReason, NamedSlot, ParticipantId, PublicTrack, Refusal,
@@ -17,7 +17,7 @@ use super::{
 use crate::hooks::Permissions;
 use crate::media::{
     Answer, ClientOffer, EventBacklog, Join, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack,
-    SdpError, SfuError, Slot, TrackId,
+    RefusedMedia, SdpError, SfuError, Slot, TrackId,
 };
 
 /// A participant's offer, until it is answered.
@@ -177,7 +177,16 @@ impl Room {
         // One line tells of all: an offer may have many m-lines.
         if let Some(first) = answer.refused.first() {
             let (count, code) = (answer.refused.len(), Refusal::of_sdp(&first.reason).code);
-            warn!(room = %self.name, participant = %id, mid = first.mid, code, count, "m-lines refused");
+            // A client offers what its user may not send, too: most viewers of a webinar do.
+            let is_meant = |line: &RefusedMedia| matches!(line.reason, SdpError::NotAllowed { .. });
+            match answer.refused.iter().all(is_meant) {
+                true => {
+                    info!(room = %self.name, participant = %id, mid = first.mid, code, count, "m-lines refused")
+                }
+                false => {
+                    warn!(room = %self.name, participant = %id, mid = first.mid, code, count, "m-lines refused")
+                }
+            }
         }
         let refused = answer.refused.into_iter().map(|line| {
             let reason = match line.reason {
@@ -268,7 +277,10 @@ impl Room {
                     id: track.track,
                     mid: track.mid.clone(),
                     info: info.clone(),
-                    silenced: silenced.clone(),
+                    silenced: silenced.clone().map(|by| Silenced {
+                        by,
+                        source: info.source,
+                    }),
                 });
             } else if participant.auto_subscribe {
                 participant.wanted.insert(track.track);
@@ -344,8 +356,9 @@ impl Room {
             return;
         };
         let Track { info, silenced, .. } = tracks.remove(index);
-        if let Some(by) = silenced {
-            participant.silenced.insert((info.kind, info.source), by);
+        if let Some(Silenced { by, source }) = silenced {
+            let sources = [source, info.source].map(|source| ((info.kind, source), by.clone()));
+            participant.silenced.extend(sources);
         }
         let name = info.name;
         self.forget_track(track);

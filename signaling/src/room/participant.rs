@@ -51,8 +51,8 @@ pub(super) struct Participant {
     /// Its answered offers: what its transport's events say that are older was said anew by the answer.
     pub(super) offers: u64,
     pub(super) tracks: Vec<Track>,
-    /// The moderators who muted tracks that have ended, by what the tracks carried: for the first offer of the next
-    /// transport. An offer of the present one forgets them. Bounded by the kinds of sources.
+    /// The moderators who muted tracks that have ended, by what the tracks carried, then and at the mute: for the first
+    /// offer of the next transport. An offer of the present one forgets them. Bounded by the kinds of sources.
     pub(super) silenced: HashMap<(MediaKind, Source), ParticipantId>,
     /// The tracks it wants, whether or not a transport can receive them now. Bounded by the
     /// tracks of the room.
@@ -75,8 +75,16 @@ pub(super) struct Track {
     /// Its m-line, as the latest answer names it.
     pub(super) mid: String,
     pub(super) info: TrackInfo,
-    /// The moderator who has muted it: only its publisher's `mute` takes that back, no offer.
-    pub(super) silenced: Option<ParticipantId>,
+    /// The moderator's mute: only its publisher's `mute` takes that back, no offer.
+    pub(super) silenced: Option<Silenced>,
+}
+
+/// A moderator's mute of a track.
+#[derive(Clone, Debug)]
+pub(super) struct Silenced {
+    pub(super) by: ParticipantId,
+    /// The source that was muted. An offer may call the track another one later.
+    pub(super) source: Source,
 }
 
 impl Track {

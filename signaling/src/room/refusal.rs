@@ -69,7 +69,10 @@ impl Refusal {
     }
 
     pub(crate) fn banned() -> Self {
-        Self::new("banned", "You were removed from this room for good.")
+        Self::new(
+            "banned",
+            "You were removed from this room until the call ends.",
+        )
     }
 
     pub(crate) fn denied_entry() -> Self {

@@ -36,7 +36,7 @@ use crate::hooks::Authority;
 use crate::media::{Media, SfuError, Workers};
 use crate::memory::{Account, Memory};
 use crate::names::RoomName;
-use crate::session::Inbox;
+use crate::session::{Inbox, Secret};
 
 /// Overflow: backpressure, to the sockets of the room's clients.
 /// A room handles a message in microseconds, and reads on while it waits for the media plane.
@@ -186,6 +186,8 @@ pub(super) enum Inspection {
 /// The place in a room of an accepted participant, as the actor hands it out.
 pub(super) struct Joined {
     pub(super) participant: ParticipantId,
+    /// The secret of its session: not that which it asked for, where that is another one's.
+    pub(super) session: Option<Secret>,
     pub(super) stay: Stay,
     pub(super) events: Inbox<Told>,
     pub(super) ending: oneshot::Receiver<Ending>,
@@ -196,6 +198,9 @@ pub(super) struct Joined {
 pub struct Membership {
     /// The participant's id.
     pub participant: ParticipantId,
+    /// The secret of its session: not that which was asked for, where that is another one's. None: no session, or the one
+    /// that there was before.
+    pub session: Option<Secret>,
     /// The first is [`Event::Welcome`](super::Event::Welcome).
     pub events: Inbox<Told>,
     /// Comes when the room ends the membership; no event follows it.
@@ -476,12 +481,14 @@ impl Membership {
     pub(super) fn new(joined: Joined, mailbox: mpsc::Sender<Message>) -> Self {
         let Joined {
             participant,
+            session,
             stay,
             events,
             ending,
         } = joined;
         Self {
             participant,
+            session,
             events,
             ending,
             stay,

@@ -7,9 +7,11 @@ use tracing::info;
 
 use super::actor::Room;
 use super::admission::Guest;
+use super::command::Entrant;
 use super::moderation::Entered;
 use super::registry::Reply;
 use super::{Change, Ending, Event, LeaveReason, NamedView, ParticipantId, Refusal};
+use crate::session::Secret;
 
 /// A participant's new beginning: with the same id, without its transport and tracks.
 pub(super) struct Renewal {
@@ -62,11 +64,21 @@ impl Room {
         Some(ParticipantId::of_session(self.name.as_str(), secret))
     }
 
-    /// The id for a guest who is no participant yet.
-    pub(super) fn id_for(&self, guest: &Guest) -> ParticipantId {
+    /// The id for a guest who is no participant yet. If that of its secret is another one's, the guest gets another secret
+    /// as well: a session that was found by the secret of somebody else would put its owner out.
+    pub(super) fn id_for(&self, guest: &mut Guest) -> ParticipantId {
         let own = self.id_of_session(guest);
         let free = own.filter(|id| self.is_free(id) && !self.waiting.has(id));
-        free.unwrap_or_else(ParticipantId::random)
+        free.unwrap_or_else(|| self.draw_id(&mut guest.entrant))
+    }
+
+    /// Draws an id, and the secret of the session that it belongs to.
+    pub(super) fn draw_id(&self, entrant: &mut Entrant) -> ParticipantId {
+        let Some(secret) = &mut entrant.session else {
+            return ParticipantId::random();
+        };
+        *secret = Secret::random();
+        ParticipantId::of_session(self.name.as_str(), secret)
     }
 
     /// Whether nobody has this id, and no reply is on its way to anybody who had.
@@ -99,7 +111,9 @@ impl Room {
         }
         let old = self.participants.get(id).map(|it| it.client);
         let client = guest.as_ref().map_or(old.flatten(), |it| it.entrant.client);
-        let (way, joined) = self.open_way(id, client, true);
+        let secret = guest.as_ref().and_then(|it| it.entrant.session);
+        let (way, mut joined) = self.open_way(id, client, true);
+        joined.session = secret;
         // Where rights are granted, they are those of the latest join.
         let keeps_moderate = self.is_open();
         let sees_as_audience = guest

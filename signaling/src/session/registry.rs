@@ -89,10 +89,16 @@ impl<K> Sessions<K> {
         }))
     }
 
-    /// Lists a session. One of the same secret is not found any more: its owner hears that nobody can come back.
-    pub(crate) fn register(&self, secret: Secret, room: Arc<str>) -> Registered<K> {
+    /// Lists a session. One of the same secret in the same room is not found any more: its owner hears that nobody can come
+    /// back. Where the secret is that of a session in another room, this one is listed by another secret.
+    pub(crate) fn register(&self, asked: Secret, room: Arc<str>) -> Registered<K> {
         let (owner, knocks) = mpsc::channel(WAITING);
         let mut listed = self.lock();
+        let before = listed.by_secret.get(&asked);
+        let secret = match before.is_some_and(|entry| entry.room != room) {
+            true => Secret::random(),
+            false => asked,
+        };
         listed.registered += 1;
         let number = listed.registered;
         let entry = Entry {
@@ -188,6 +194,11 @@ impl<K> Registered<K> {
         self.knocks.recv().await
     }
 
+    /// The secret by which it is found.
+    pub(crate) fn secret(&self) -> Secret {
+        self.secret
+    }
+
     /// Ends the listing. Returns the connections that wanted the session meanwhile.
     pub(crate) fn end(mut self) -> Vec<K> {
         self.unlist();
@@ -271,6 +282,17 @@ mod tests {
         drop(first);
         assert_eq!(sessions.knock(&secret, 5), Ok(()));
         assert_eq!(second.knocked().now_or_never(), Some(Some(5)));
+    }
+
+    #[test]
+    fn a_session_of_another_room_keeps_its_secret() {
+        let sessions = Sessions::<u32>::new(9, 9);
+        let secret = Secret::random();
+        let mut first = sessions.register(secret, "room".into());
+        let second = sessions.register(secret, "other".into());
+        assert_ne!(second.secret(), secret);
+        assert_eq!(sessions.knock(&secret, 5), Ok(()));
+        assert_eq!(first.knocked().now_or_never(), Some(Some(5)));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use tertulia_signaling::ClientAddress;
 use tertulia_signaling::protocol::native::{ClientMessage, Moderate, ServerMessage, Welcome};
 use tertulia_signaling::room::{
-    Action, Command, Entry, Event, Membership, Outcome, RoomSettings, Rooms,
+    Action, Command, Entrant, Entry, Event, Membership, Outcome, RoomSettings, Rooms,
 };
 use tokio::time::Instant;
 
@@ -207,4 +208,43 @@ async fn waiting_ends_after_ten_minutes_and_places_are_bounded() {
         (refused["waiting_timeout"], refused["waiting_room_full"]),
         (100, 1)
     );
+}
+
+/// The address `192.0.2.last`.
+fn address(last: u8) -> Option<ClientAddress> {
+    Some(std::net::IpAddr::from([192, 0, 2, last]).into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_full_waiting_room_the_address_with_most_gives_way() {
+    use tertulia_signaling::room::Moderate;
+    let rooms = Rooms::start(Arc::new(FakeMedia::new()), RoomSettings::default());
+    let joined = rooms.join("room", entrant("Boss")).await;
+    let mut boss = joined.expect("joined");
+    ask(&mut boss, Action::Moderate(Moderate::WaitingRoom(true))).await;
+    let knock = async |last: u8| {
+        let guest = Entrant {
+            client: address(last),
+            ..entrant("Guest")
+        };
+        match rooms.enter("room", guest).await {
+            Ok(Entry::Waits(waiting)) => Ok(waiting),
+            Ok(Entry::In(_)) => panic!("let in"),
+            Err(refusal) => Err(refusal.code),
+        }
+    };
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(knock(1).await.expect("a place"));
+    }
+    assert_eq!(knock(1).await.err(), Some("waiting_room_full"));
+    let mut others = Vec::new();
+    for last in 2..=50 {
+        others.push(knock(last).await.expect("a place"));
+        // Who came last of the crowd goes first.
+        let mut gone = crowd.pop().expect("one of the crowd");
+        let refusal = gone.admitted().await.err().expect("a refusal");
+        assert_eq!(refusal.code, "waiting_room_full");
+    }
+    assert_eq!(knock(1).await.err(), Some("waiting_room_full"));
 }

@@ -426,7 +426,13 @@ async fn operators_see_what_everybody_in_a_room_gets() {
     let subscriptions = peer["subscriptions"].as_array().expect("subscriptions");
     let camera = subscriptions.iter().find(|s| s["track"] == camera_name);
     assert!(camera.expect("the camera").get("target").is_some());
-    assert_eq!(get(admin, "/stats?room=none").await.status, 404);
+    let none = get(admin, "/stats?room=none").await;
+    assert_eq!(none.status, 404);
+    assert!(
+        none.body.contains(r#""code":"no_such_room""#),
+        "{}",
+        none.body
+    );
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ async fn the_log_says_whom_a_room_and_a_session_refuse() {
     rule(&mut boss, Moderate::Lock { on: true }).await;
     from("192.0.2.1").await.refusal(wish("Ada")).await;
     let line = server.line("join refused").await;
-    let who = "join refused by the room room=room code=\"room_locked\" address=192.0.2.1";
+    let who = "join refused: The room is locked. room=room code=\"room_locked\" address=192.0.2.1";
     assert!(line.ends_with(who), "{line}");
     rule(&mut boss, Moderate::Lock { on: false }).await;
 
@@ -169,7 +169,7 @@ async fn the_log_says_whom_a_room_and_a_session_refuse() {
         ("denied", "192.0.2.3"),
         ("room_closed", "192.0.2.4"),
     ] {
-        let line = server.line("join refused by the room").await;
+        let line = server.line("join refused: ").await;
         let who = format!("code=\"{code}\" address={address}");
         assert!(line.ends_with(&who), "{line}");
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use tertulia_signaling::access::{Keys, new_key_set};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -394,7 +395,17 @@ async fn no_page_of_a_site_reads_counters_or_holds_calls_where_names_are_set() {
     let here = format!("localhost:{port}");
     assert_eq!(ask_as(admin, "GET", "/stats", &here).await, 200);
     assert_eq!(ask_as(admin, "GET", "/healthz", &evil).await, 200);
-    assert_eq!(ask_as(server.addr, "POST", "/v1/ws", &evil).await, 200);
+    // Everybody may join an open server that is for this machine alone: no site may.
+    assert_eq!(ask_as(server.addr, "POST", "/v1/ws", &evil).await, 421);
+    assert_eq!(ask_as(server.addr, "POST", "/v1/ws", &here).await, 200);
+    let poll = ask_as(server.addr, "POST", "/v1/http/poll", &evil).await;
+    assert_eq!(poll, 421);
+    assert_eq!(ask_as(server.addr, "GET", "/healthz", &evil).await, 200);
+    let proxied = Server::behind_proxy(|_| {}).await;
+    assert_eq!(ask_as(proxied.addr, "POST", "/v1/ws", &evil).await, 200);
+    let keys = Keys::from_json(&new_key_set("1")).expect("keys");
+    let with_keys = Server::with(|config| config.keys = Some(keys)).await;
+    assert_eq!(ask_as(with_keys.addr, "POST", "/v1/ws", &evil).await, 200);
     let named = Server::with(|config| config.allowed_hosts = vec!["call.example.org".into()]).await;
     for (host, status) in [
         (evil.as_str(), 421),

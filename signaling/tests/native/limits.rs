@@ -1,7 +1,11 @@
 //! Too many, too much, too often, too slow.
 
+use std::time::Duration;
+
+use tertulia_signaling::access;
 use tertulia_signaling::config::Limits;
-use tertulia_signaling::protocol::native::{ClientMessage, LeaveReason, ServerMessage};
+use tertulia_signaling::hooks::Permissions;
+use tertulia_signaling::protocol::native::{ClientMessage, Join, LeaveReason, ServerMessage};
 use tertulia_signaling::room::LeaveReason as LeftBy;
 use tertulia_signaling::room::{Action, Command, Ending, Entrant, Event, RoomSettings, Rooms};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,9 +13,10 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::{self, protocol::frame::coding::CloseCode};
 
-use crate::client::{Client, DEADLINE, chat, offer};
+use crate::client::{Client, DEADLINE, chat, join, left, offer};
 use crate::fake_media::FakeMedia;
 use crate::server::Server;
+use crate::sessions::{presence, resumable, welcomed};
 
 #[tokio::test]
 async fn who_does_not_join_in_time_is_dropped() {
@@ -215,6 +220,75 @@ async fn a_full_room_takes_nobody_until_someone_leaves() {
     ada.find(|m| matches!(m, ServerMessage::ParticipantLeft { .. }).then_some(()))
         .await;
     late.join("room", "Late").await;
+}
+
+#[tokio::test]
+async fn a_moderator_comes_into_a_full_room_by_a_small_reserve() {
+    let set = access::new_key_set("1");
+    let keys = access::Keys::from_json(&set).expect("keys");
+    let issuing = keys.clone();
+    let server = Server::with(|config| {
+        config.limits.participants_per_room = 2;
+        config.keys = Some(keys);
+    })
+    .await;
+    let enter = async |moderate: bool| {
+        let rights = Permissions::all().moderate(moderate);
+        let claims = access::Claims::join("room", rights);
+        let token = issuing.issue(&claims, Duration::from_secs(60), None);
+        let mut client = server.connect().await;
+        let join = Join {
+            token: Some(token.expect("a token")),
+            ..join("room", "Ada")
+        };
+        match client.request(ClientMessage::Join(join)).await {
+            ServerMessage::Welcome(_) => Ok(client),
+            ServerMessage::Error(refusal) => Err(refusal.code),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut inside = Vec::new();
+    for moderate in [false, false] {
+        inside.push(enter(moderate).await.expect("a place"));
+    }
+    assert_eq!(enter(false).await.err().as_deref(), Some("room_full"));
+    for _ in 0..4 {
+        inside.push(enter(true).await.expect("a place of the reserve"));
+        assert_eq!(enter(false).await.err().as_deref(), Some("room_full"));
+    }
+    assert_eq!(enter(true).await.err().as_deref(), Some("room_full"));
+}
+
+/// A guest of one address cannot hold every place by sessions that have no connection.
+#[tokio::test]
+async fn in_a_full_room_sessions_without_a_connection_give_way() {
+    let server = Server::behind_proxy(|config| config.limits.participants_per_room = 4).await;
+    let mut ada = server.come_from("192.0.2.1").await;
+    ada.join("room", "Ada").await;
+    let mut ghosts = Vec::new();
+    for number in 0..3 {
+        let mut ghost = server.come_from("192.0.2.2").await;
+        welcomed(&mut ghost, resumable("room", &format!("G{number}"))).await;
+        let id = ghost.id.clone();
+        drop(ghost);
+        presence(&mut ada, false).await;
+        ghosts.push(id);
+    }
+    let mut bob = server.come_from("192.0.2.3").await;
+    bob.join("room", "Bob").await;
+    // The one who came last gives way first.
+    let gone = left(&mut ada).await;
+    assert_eq!(gone, (ghosts[2].clone(), LeaveReason::Disconnected));
+    // One session that is away for a moment is nobody's crowd.
+    let mut cut = server.come_from("192.0.2.2").await;
+    let answer = cut.join_answer("room", "Cut").await;
+    assert!(matches!(answer, ServerMessage::Error(refusal) if refusal.code == "room_full"));
+    let mut eve = server.come_from("192.0.2.4").await;
+    eve.join("room", "Eve").await;
+    assert_eq!(left(&mut ada).await.0, ghosts[1]);
+    let mut late = server.come_from("192.0.2.5").await;
+    let answer = late.join_answer("room", "Late").await;
+    assert!(matches!(answer, ServerMessage::Error(refusal) if refusal.code == "room_full"));
 }
 
 #[tokio::test]

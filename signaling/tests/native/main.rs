@@ -1,6 +1,9 @@
 //! The native protocol against a real server on an ephemeral port. Its media plane only keeps
 //! books, but for `relay` and `workers`, which have the real one, and `process` and `bot`, which run the binary.
 
+// The counters of `/stats` in one piece.
+#![recursion_limit = "256"]
+
 mod admission;
 mod bot;
 mod choice;

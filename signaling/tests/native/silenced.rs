@@ -1,7 +1,9 @@
 //! The mute of a moderator and a transport that ends: it holds for the track that takes the place of the muted one.
 
 use tertulia_signaling::media::PeerFailure;
-use tertulia_signaling::protocol::native::{ClientMessage, Moderate, Resume, ServerMessage};
+use tertulia_signaling::protocol::native::{
+    ClientMessage, Moderate, Resume, ServerMessage, Source,
+};
 
 use crate::client::{Client, offer};
 use crate::moderation::{is_muted_in_the_relay, moderated, mute, mute_other};
@@ -69,6 +71,29 @@ async fn a_mute_outlives_the_transport_until_its_owner_takes_it_back() {
     grace.offer("send 0 audio\nsend 1 video").await;
     assert!(!grace.told().await.iter().any(is_moderated));
     assert!(!is_muted_in_the_relay(&server));
+}
+
+#[tokio::test]
+async fn a_mute_holds_for_what_was_muted_whatever_an_offer_calls_it_later() {
+    let server = Server::start().await;
+    let mut ada = server.join("Ada").await;
+    let mut grace = server.join("Grace").await;
+    let answer = grace.offer("send 0 video").await;
+    ada.expect_ok(mute_other(&answer.published[0].track)).await;
+    let carrying = |source| {
+        let ClientMessage::Offer(mut offer) = offer("send 0 video") else {
+            panic!("an offer");
+        };
+        offer.tracks[0].source = source;
+        ClientMessage::Offer(offer)
+    };
+    for next in [Source::Camera, Source::Screen] {
+        grace.request(carrying(Source::Screen)).await;
+        let peer = *server.media.books().peers.keys().next().expect("a peer");
+        server.media.fail(peer, PeerFailure::ConsentExpired);
+        grace.request(carrying(next)).await;
+        assert!(is_muted_in_the_relay(&server), "{next:?}");
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use crate::client::{Client, chat, join, offer};
 use crate::counted::counted;
 use crate::http::get;
 use crate::server::Server;
+use crate::sessions::{Member, resumable, welcomed};
 
 const SECRET: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 const NEXT_SECRET: &str = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg";
@@ -176,6 +177,41 @@ async fn each_refusal_has_its_code_a_sentence_and_a_count_and_may_be_followed_by
     assert_eq!(stats["access"], "tokens");
     let welcome = enter(&mut client, &good(json!({}))).await;
     assert_eq!(welcome.access, Some(Access::Tokens));
+}
+
+/// A token of a user, who may moderate or not.
+fn user(identity: &str, moderate: bool) -> String {
+    let grants = json!({"room": "room", "join": true, "moderate": moderate});
+    good(json!({"sub": identity, "tertulia": grants}))
+}
+
+#[tokio::test]
+async fn a_session_is_none_of_another_users() {
+    let server = locked().await;
+    let joining = |token: &str, session: Option<&str>| Join {
+        session: session.map(Into::into),
+        token: Some(token.into()),
+        ..resumable("room", "Ada")
+    };
+    let mut boss = Member::joining(&server, joining(&user("boss", true), None)).await;
+    let first = boss.token.clone();
+    boss.come_back(&server).await;
+    let mut thief = server.connect().await;
+    let taking = joining(&user("thief", false), Some(&first));
+    let stolen = welcomed(&mut thief, taking).await;
+    assert_ne!(stolen.participant, boss.client.id);
+    let token = stolen.session.expect("a session").token;
+    assert_ne!(token.as_str()[..22], first[..22], "a secret of its own");
+    boss.client.expect_ok(chat("still here")).await;
+    boss.received += 2;
+    boss.come_back(&server).await;
+    boss.client.expect_ok(chat("and back")).await;
+    // Its id is that of its new secret: whoever brings that takes the place over.
+    let mut again = server.connect().await;
+    let renewing = joining(&user("thief", false), Some(token.as_str()));
+    let welcome = welcomed(&mut again, renewing).await;
+    assert_eq!(welcome.participant, stolen.participant);
+    assert_eq!(server.node.counts().participants, 2);
 }
 
 #[tokio::test]

@@ -211,7 +211,13 @@ fn refusal(id: Option<u32>, Fault { path, error }: Fault) -> Refused {
             } else {
                 format!("`{}`: ", shortened(path))
             };
-            let error = shortened(error.to_string());
+            let text = error.to_string();
+            // The parser's place is one in a text that no person has seen.
+            let said = match text.rsplit_once(" at line ") {
+                Some((said, _)) => said.to_owned(),
+                None => text,
+            };
+            let error = shortened(said);
             refuse(id, "bad_field", format!("{place}{error}."))
         }
         Category::Io | Category::Syntax | Category::Eof => {
@@ -284,6 +290,18 @@ mod tests {
             &format!("{{\"type\":\"ping\",\"x\":{}", "[".repeat(100_000)),
         ] {
             assert_eq!(code(text).0, "bad_json", "{text:.60}");
+        }
+    }
+
+    #[test]
+    fn a_bad_field_is_named_without_the_parsers_place() {
+        for (text, end) in [
+            (r#"{"type":"chat","id":7,"text":9}"#, "expected a string."),
+            (r#"{"type":"chat","id":7}"#, "missing field `text`."),
+        ] {
+            let refused = read_frame(text).expect_err("refused");
+            let message = refused.refusal.message;
+            assert!(message.ends_with(end), "{message}");
         }
     }
 

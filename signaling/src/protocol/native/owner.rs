@@ -87,11 +87,14 @@ impl Owner {
         session: Option<(Secret, Arc<str>)>,
         rate: RateLimit,
     ) -> Self {
-        let session = session.map(|(secret, room)| Session {
-            ledger: Ledger::new(secret),
-            replays: Replays::new(Instant::now()),
-            registered: native.sessions.register(secret, room),
-            is_told_away: false,
+        let session = session.map(|(secret, room)| {
+            let registered = native.sessions.register(secret, room);
+            Session {
+                ledger: Ledger::new(registered.secret()),
+                replays: Replays::new(Instant::now()),
+                registered,
+                is_told_away: false,
+            }
         });
         Self {
             native,

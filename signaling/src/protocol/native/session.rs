@@ -249,10 +249,11 @@ impl Hall {
             }
             Err(refusal) => return Ok(Err(refused(refusal))),
         };
+        let session = membership.session.map(|secret| (secret, room));
         Ok(Ok(Joined {
             membership,
             request: id,
-            session: secret.map(|secret| (secret, room)),
+            session,
             offer: join.offer,
         }))
     }

@@ -8,7 +8,7 @@ use super::code::MUTE;
 use super::door::Rules;
 use crate::media::SfuError;
 use crate::room::actor::{Closing, Room};
-use crate::room::participant::Participant;
+use crate::room::participant::{Participant, Silenced};
 use crate::room::{
     Change, Ending, Event, InvitationId, LeaveReason, ParticipantId, Refusal, TrackName,
 };
@@ -199,7 +199,10 @@ impl Room {
             ..Subject::default()
         };
         // From here on no offer of its publisher unmutes it.
-        let was_silenced = own.silenced.replace(act.by.clone());
+        let was_silenced = own.silenced.replace(Silenced {
+            by: act.by.clone(),
+            source: own.info.source,
+        });
         if own.info.muted {
             return self.acted(act, Ok(subject));
         }
@@ -316,7 +319,7 @@ impl Room {
         let people = self.participants.values().filter(|it| is_meant(it));
         let present: Vec<_> = people.map(|it| it.id.clone()).collect();
         let sentence = format!(
-            "{} removed you from the room for good.",
+            "{} removed you from the room until the call ends.",
             self.name_of_person(&act.by)
         );
         for present in present {

@@ -1,5 +1,6 @@
 //! People who wait before a room until a moderator admits them. They have no transport, and hear of nobody.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +16,8 @@ use crate::room::admission::Guest;
 use crate::room::registry::{Joined, Message};
 use crate::room::{Event, Membership, ParticipantId, Refusal};
 
-/// People who wait before one room. Overflow: `waiting_room_full`. Moderators read as many names and not more; each holds
+/// People who wait before one room. Overflow: `waiting_room_full`, for the last who came from the address that most wait
+/// from: one guest alone keeps nobody out. Moderators read as many names and not more; each holds
 /// a connection and up to 4 KiB of metadata.
 const MOST: usize = 100;
 /// Time after which somebody who waits is sent away: a moderator who did not look for so long does not look.
@@ -118,6 +120,20 @@ impl WaitingRoom {
         meant.map(|waiter| waiter.id.clone()).collect()
     }
 
+    /// Who gives way to somebody of another address: the last who came from the address that most people wait from. None: the
+    /// others would be no better off.
+    fn crowd_beside(&self, client: Option<ClientAddress>) -> Option<ParticipantId> {
+        let mut counts: HashMap<Option<ClientAddress>, usize> = HashMap::new();
+        for waiter in &self.0 {
+            *counts.entry(waiter.guest.entrant.client).or_default() += 1;
+        }
+        let own = counts.get(&client).copied().unwrap_or_default();
+        let most = counts.values().copied().max()?;
+        let mut latest = self.0.iter().rev();
+        let last = latest.find(|it| counts.get(&it.guest.entrant.client) == Some(&most))?;
+        (most > own + 1).then(|| last.id.clone())
+    }
+
     /// Whether somebody waits under this id.
     pub(in crate::room) fn has(&self, id: &ParticipantId) -> bool {
         self.0.iter().any(|waiter| waiter.id == *id)
@@ -144,12 +160,12 @@ impl Guest {
 
 impl Room {
     /// Lets somebody in, lets them wait, or refuses them.
-    pub(in crate::room) fn enter(&mut self, guest: Guest) -> Result<Entered, Refusal> {
+    pub(in crate::room) fn enter(&mut self, mut guest: Guest) -> Result<Entered, Refusal> {
         // For the log, if they are refused.
         let (client, token) = (guest.entrant.client, guest.token.id.clone());
         let entered = match self.door.decide(&guest.comer()) {
             Ok(Pass::Enters) => {
-                let id = self.id_for(&guest);
+                let id = self.id_for(&mut guest);
                 self.admit(id, guest).map(Entered::In)
             }
             Ok(Pass::Waits) => self.let_wait(guest).map(Entered::Waits),
@@ -166,7 +182,7 @@ impl Room {
         refusal: &Refusal,
     ) {
         let address = client.as_ref().map(tracing::field::display);
-        info!(room = %self.name, code = refusal.code, address, token, "join refused by the room");
+        info!(room = %self.name, code = refusal.code, address, token, "join refused: {}", refusal.message);
     }
 
     /// Refuses somebody who has waited.
@@ -187,13 +203,16 @@ impl Room {
 
     fn let_wait(&mut self, mut guest: Guest) -> Result<Turn, Refusal> {
         if self.waiting.0.len() >= MOST {
-            return Err(Refusal::waiting_room_full(MOST));
+            let refusal = Refusal::waiting_room_full(MOST);
+            let crowd = self.waiting.crowd_beside(guest.entrant.client);
+            let crowd = crowd.ok_or_else(|| refusal.clone())?;
+            self.turn_away(crowd.as_str(), None, refusal)?;
         }
         // They served to decide.
         (guest.entrant.http, guest.entrant.token) = (None, None);
         let (reply, turn) = oneshot::channel();
         let person = WaitingPerson {
-            id: self.id_for(&guest),
+            id: self.id_for(&mut guest),
             name: guest.entrant.name.clone(),
         };
         info!(room = %self.name, participant = %person.id, "participant waits");
@@ -230,7 +249,12 @@ impl Room {
         by: Option<&ParticipantId>,
     ) -> Result<ParticipantId, Refusal> {
         // In a full room they wait on.
-        self.refuse_if_full()?;
+        let (_, comer) = self
+            .waiting
+            .find(id)
+            .ok_or_else(Refusal::no_such_participant)?;
+        let (address, moderates) = (comer.address, comer.moderates);
+        self.make_place(address, moderates)?;
         let waiter = self.waiting.take(id)?;
         self.waiting_left(&waiter.id, Outcome::Admitted, by);
         let joined = self.admit(waiter.id, waiter.guest)?;
