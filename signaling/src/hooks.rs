@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::access::{Access, Keys, Token};
 use crate::clients::ClientAddress;
 use crate::live::Live;
-use crate::room::Metadata;
+use crate::metadata::Metadata;
 
 /// Decisions of an embedder. Every method has a default, which is a server's without hooks.
 ///

@@ -30,6 +30,7 @@ mod http;
 mod live;
 pub mod media;
 mod memory;
+mod metadata;
 mod names;
 mod node;
 pub mod protocol;

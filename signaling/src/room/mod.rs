@@ -14,7 +14,6 @@ mod inspection;
 mod invitations;
 mod lane;
 mod media_change;
-mod metadata;
 mod moderation;
 mod negotiation;
 mod operate;
@@ -36,6 +35,7 @@ mod told;
 mod vacancy;
 mod view;
 
+pub use crate::metadata::Metadata;
 pub use crate::session::{Inbox, Secret};
 pub(crate) use admission::IDENTITY_BYTES;
 pub(crate) use command::room_name;
@@ -46,7 +46,6 @@ pub use event::{
 };
 pub use id::{InvitationId, ParticipantId, TrackName};
 pub use invitations::Invitation;
-pub use metadata::Metadata;
 #[cfg(test)]
 pub(crate) use moderation::{DONE_CODES, REFUSED_CODES};
 pub use moderation::{Granting, Invite, Moderate, Outcome, Rules, Waiting, WaitingPerson};
