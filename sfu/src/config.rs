@@ -29,6 +29,9 @@ pub struct SfuConfig {
     /// Addresses announced instead of the workers' own sockets, one for each worker: for a proxy
     /// in front of the media ports (an impairment proxy in tests). Empty: the sockets themselves.
     pub announce: Vec<SocketAddr>,
+    /// Addresses announced as ICE-TCP candidates (RFC 6544, `passive`), for clients that cannot send UDP. The embedder
+    /// listens there, and gives the relay the connections ([`Sfu::open_stream`](crate::Sfu::open_stream)). Empty: none.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// The cipher that seals SRTP.
     pub cipher: Cipher,
     /// The longest time that a worker under load may hold packets back to send several to a viewer in one system call,
@@ -67,6 +70,7 @@ impl Default for SfuConfig {
             room_peers_per_worker: 50,
             media_ips: Vec::new(),
             announce: Vec::new(),
+            tcp_candidates: Vec::new(),
             cipher: Cipher::Auto,
             coalesce: Duration::from_micros(400),
             viewer_cap: Cap::default(),

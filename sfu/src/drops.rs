@@ -133,6 +133,11 @@ drop_reasons! {
     /// A packet could not be encrypted.
     SealFailed = "seal_failed",
 
+    /// The connection of a stream takes less than is sent over it.
+    StreamFull = "stream_full",
+    /// The connection of a stream is gone.
+    StreamGone = "stream_gone",
+
     /// A pipe to another worker has no room for a batch of packets.
     RelayFull = "relay_full",
     /// A pipe to another worker has no room for a control message.

@@ -55,6 +55,8 @@ pub enum Limit {
     SenderBytes,
     /// Bytes of a data channel message ([`Limits::data_message_bytes`](crate::Limits::data_message_bytes)).
     DataMessageBytes,
+    /// Streams of a worker ([`Sfu::open_stream`](crate::Sfu::open_stream)).
+    Streams,
     /// Taps of the process ([`Sfu::tap`](crate::Sfu::tap)).
     Taps,
     /// Taps of one track.
@@ -70,6 +72,7 @@ impl Limit {
             Self::TracksPerPeer => "tracks_per_peer",
             Self::SenderBytes => "sender_bytes",
             Self::DataMessageBytes => "data_message_bytes",
+            Self::Streams => "streams",
             Self::Taps => "taps",
             Self::TapsPerTrack => "taps_per_track",
         }
@@ -85,6 +88,7 @@ impl fmt::Display for Limit {
             Self::TracksPerPeer => "tracks of the peer",
             Self::SenderBytes => "bytes on one line of the sender's name",
             Self::DataMessageBytes => "bytes of a data channel message",
+            Self::Streams => "streams of a worker",
             Self::Taps => "taps",
             Self::TapsPerTrack => "taps of the track",
         })

@@ -40,6 +40,9 @@
 //! workers: the messages between them, the batches, and one trait for the ends of a pipe, of which a ring between two
 //! threads is the only kind. `worker/pipe` writes and reads messages and batches; `sfu/` lays the pipes and carries both.
 //!
+//! A client that cannot send UDP comes over a connection of the embedder's. Its datagrams go at 1 and 9 through a [`Stream`]
+//! instead of a socket (`stream/`).
+//!
 //! An embedder that records a track, or listens to it, takes a [`Tap`] of it: at 7 each packet is also copied into the
 //! tap's queue (`tap/`).
 //!
@@ -90,6 +93,7 @@ mod runtime;
 mod seat;
 mod server_data;
 mod sfu;
+mod stream;
 mod tap;
 mod track;
 mod transmit;
@@ -110,9 +114,10 @@ pub use id::{PeerId, RoomId, TrackId};
 pub use runtime::interface_addresses;
 pub use server_data::ServerData;
 pub use sfu::{Join, Sfu};
+pub use stream::{PushError, Stream};
 pub use tap::{Tap, TapFrame, TapFrames, TapLayers, TapOverflow, TapPacket, TapSettings};
-pub use transport::SENDER_PROTOCOL;
 pub use transport::sdp::SdpError;
+pub use transport::{SENDER_PROTOCOL, StreamKind};
 pub use view::{Cap, Reason, TrackSettings, View};
 
 /// The examples of the README, which must compile.

@@ -28,9 +28,13 @@ use crate::runtime::{
 use crate::seat::Seat;
 use crate::server_data::ServerData;
 use crate::stats::{SfuStats, WorkerStats};
+use crate::stream::{Opening, Stream};
 use crate::tap::{TAPS, Tap, TapSettings};
 use crate::transport::sdp::Offer;
-use crate::transport::{Backend, Candidate, Certificate, SENDER_BYTES, Srtp};
+use crate::transport::{
+    Backend, Candidate, Certificate, SENDER_BYTES, Srtp, StreamKind, StreamOrigin,
+    stun_local_ufrag, worker_of,
+};
 use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Command, Named, WorkerConfig, read_offer};
 use driver::{Driver, Load, Request};
@@ -189,7 +193,11 @@ impl Sfu {
             let worker = WorkerConfig {
                 index: index.into(),
                 certificate: Arc::clone(&certificate),
-                candidates: announced.iter().copied().map(Candidate::Udp).collect(),
+                candidates: {
+                    let udp = announced.iter().copied().map(Candidate::Udp);
+                    let tcp = config.tcp_candidates.iter().copied().map(Candidate::Tcp);
+                    udp.chain(tcp).collect()
+                },
                 limits: config.limits.clone(),
                 caches: Arc::clone(&caches),
                 viewer_cap: config.viewer_cap,
@@ -452,6 +460,33 @@ impl Sfu {
     /// [`SfuError::NoSuchRoom`], or the server is overloaded or stopped.
     pub async fn timeline(&self, room: RoomId) -> Result<Vec<crate::stats::Decision>, SfuError> {
         self.timeline_everywhere(room).await
+    }
+
+    /// Opens a stream for a connection that brings datagrams of a client: ICE-TCP (RFC 6544), where each has two bytes of
+    /// length before it (RFC 4571). `from` is the client's address, and `first` the first datagram: a STUN check (RFC 8489)
+    /// which names a peer of this relay and is signed with its password. Nothing is kept of a connection before that.
+    ///
+    /// The relay tells clients of the address by [`SfuConfig::tcp_candidates`]; the embedder listens there.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchPeer`]: the datagram is no check, or one for nobody, or not authentic: close the connection.
+    /// [`SfuError::Limit`]: the worker has 1,024 streams; [`SfuError::Overloaded`], [`SfuError::Stopped`],
+    /// [`SfuError::WorkerFailed`].
+    pub async fn open_stream(
+        &self,
+        from: SocketAddr,
+        kind: StreamKind,
+        first: &[u8],
+    ) -> Result<Stream, SfuError> {
+        let worker = stun_local_ufrag(first).and_then(worker_of);
+        let worker = worker.ok_or(SfuError::NoSuchPeer)?;
+        let opening = Opening {
+            origin: StreamOrigin { from, kind },
+            first: first.to_vec(),
+        };
+        self.request(worker, |reply| Request::OpenStream { opening, reply })
+            .await
     }
 
     /// Gives a track's decrypted packets to the caller, from now on, beside its viewers. The track may have no viewer,

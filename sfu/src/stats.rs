@@ -95,6 +95,8 @@ pub struct PeerStats {
     pub connected: bool,
     /// The address that the peer uses, once known.
     pub remote_addr: Option<SocketAddr>,
+    /// The protocol by which it is reached: `udp` or `tcp` (ICE-TCP). None before its first check.
+    pub path: Option<&'static str>,
     /// The reason that it is sent no media although it is connected: `address_not_proven` (no check of the server has
     /// been answered from `remote_addr` yet), `silent` (only STUN checks came from it for 10 s), or `consent_expired`
     /// (it answered no check of the server for 30 s, RFC 7675 section 5.1). Media goes on when the peer answers; after

@@ -25,6 +25,10 @@ pub(crate) struct SendReport {
     pub(crate) dropped: u64,
     /// Datagrams the kernel refused: no route, or a firewall's rule.
     pub(crate) refused: u64,
+    /// Datagrams dropped because the connection of a stream takes less than is sent.
+    pub(crate) stream_full: u64,
+    /// Datagrams dropped because the connection of a stream is gone.
+    pub(crate) stream_gone: u64,
     /// The time for which packets of the batch may have been held back.
     pub(crate) window: Duration,
 }
@@ -88,6 +92,8 @@ pub(crate) struct Transmits {
     overflowed: u64,
     packets: Vec<Packet>,
     runs: Vec<RunHead>,
+    /// Runs over streams.
+    stream_runs: usize,
 }
 
 impl Default for Transmits {
@@ -110,6 +116,7 @@ impl Transmits {
             overflowed: 0,
             packets: Vec::new(),
             runs: Vec::new(),
+            stream_runs: 0,
         }
     }
 
@@ -158,6 +165,7 @@ impl Transmits {
             batch: self.batch,
             run: self.runs.len() as u32,
         };
+        self.stream_runs += usize::from(matches!(path, Path::Stream(_)));
         self.runs.push(RunHead {
             path,
             first: index,
@@ -169,6 +177,11 @@ impl Transmits {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.packets.is_empty()
+    }
+
+    /// Whether any run goes over a stream.
+    pub(crate) fn has_stream_runs(&self) -> bool {
+        self.stream_runs > 0
     }
 
     /// Bytes that wait.
@@ -195,6 +208,7 @@ impl Transmits {
         self.used = 0;
         self.packets.clear();
         self.runs.clear();
+        self.stream_runs = 0;
     }
 }
 

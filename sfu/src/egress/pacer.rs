@@ -37,6 +37,8 @@ const LATE: Duration = Duration::from_millis(500);
 const SKIPPED: Duration = Duration::from_millis(100);
 /// If a wait is bounded: its last part, in which everything that waits leaves.
 const LEAST_LEFT: Duration = Duration::from_millis(20);
+/// Interval at which a viewer whose path takes nothing is looked at: late pictures are dropped meanwhile.
+const BLOCKED: Duration = Duration::from_millis(100);
 /// Age from which on a packet is not worth sending: its frame's time is over.
 const STALE: Duration = Duration::from_secs(1);
 
@@ -100,6 +102,8 @@ pub(crate) struct Pacer {
     repairs: VecDeque<(usize, Repair)>,
     queued_bytes: usize,
     probe: Option<ActiveProbe>,
+    /// The path takes nothing for now: everything waits.
+    is_blocked: bool,
     pub(crate) overflowed: u64,
 }
 
@@ -135,6 +139,12 @@ impl Pacer {
         self.wait = wait;
     }
 
+    /// Lets nothing leave for as long as the path takes nothing, whatever the rate.
+    pub(crate) fn set_blocked(&mut self, now: Instant, is_blocked: bool) {
+        self.settle(now);
+        self.is_blocked = is_blocked;
+    }
+
     /// Bits a second at which waiting packets leave now.
     fn draining(&self, now: Instant) -> Option<u64> {
         let rate = self.rate?;
@@ -150,11 +160,12 @@ impl Pacer {
 
     /// Whether a packet of `bytes` may leave now; then it is counted.
     pub(crate) fn admits(&mut self, now: Instant, bytes: usize) -> bool {
+        // Packets that waited go first, also where the rate is unknown.
+        if self.is_blocked || !self.media.is_empty() {
+            return false;
+        }
         if self.rate.is_none() {
             return true;
-        }
-        if !self.media.is_empty() {
-            return false;
         }
         self.settle(now);
         let admits = self.debt <= self.burst();
@@ -185,11 +196,11 @@ impl Pacer {
 
     /// Whether a repair may be sent now; otherwise it is queued. Count the packet sent with [`passed`](Self::passed).
     pub(crate) fn admits_repair(&mut self, now: Instant, slot: usize, repair: Repair) -> bool {
-        if self.rate.is_none() {
+        if self.rate.is_none() && !self.is_blocked {
             return true;
         }
         self.settle(now);
-        if self.repairs.is_empty() && self.debt <= self.burst() {
+        if !self.is_blocked && self.repairs.is_empty() && self.debt <= self.burst() {
             return true;
         }
         if self.repairs.len() < REPAIRS {
@@ -226,6 +237,9 @@ impl Pacer {
     /// from its publisher's cache, and then nothing is sent.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Next> {
         self.settle(now);
+        if self.is_blocked {
+            return None;
+        }
         let due = self.probe.is_some_and(|probe| probe.next_at() <= now);
         if !due && self.rate.is_some() && self.debt > self.burst() {
             return None;
@@ -267,6 +281,9 @@ impl Pacer {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let probe = self.probe.map(|probe| probe.next_at());
         let waits = !self.media.is_empty() || !self.repairs.is_empty();
+        if self.is_blocked {
+            return self.updated.filter(|_| waits).map(|at| at + BLOCKED);
+        }
         // Half a burst leaves at a time, so that the packets are worth sealing together.
         let drained = waits.then_some(()).and_then(|()| {
             let over = (self.debt - self.burst() / 2).max(0) as u64;

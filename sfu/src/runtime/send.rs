@@ -65,7 +65,9 @@ impl Sender {
         };
         let mut batch = Batch::new();
         for run in transmits.runs() {
-            let Path::Udp(addr) = run.path();
+            let Path::Udp(addr) = run.path() else {
+                continue;
+            };
             let Some((to, len)) = address::encode(self.family, addr) else {
                 attempt.report.refused += run.count() as u64;
                 continue;

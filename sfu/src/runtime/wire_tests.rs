@@ -248,7 +248,9 @@ struct Echo {
 
 impl Driven for Echo {
     fn handle_datagram(&mut self, _: Instant, from: Path, datagram: &mut [u8]) {
-        let Path::Udp(from) = from;
+        let Path::Udp(from) = from else {
+            return;
+        };
         self.out.push((from, datagram.to_vec()));
     }
 

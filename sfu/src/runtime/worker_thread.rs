@@ -34,6 +34,9 @@ pub(crate) trait Driven {
     /// Moves datagrams to send, or a part of them, into `out`, which is empty (its memory may be swapped for that of
     /// another batch). True if more are left. Called after a batch of datagrams, and after timeouts.
     fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool;
+    /// Sends the datagrams of a batch that go over streams, and adds their outcome to the report. Called only if there are
+    /// any.
+    fn send_over_streams(&mut self, _transmits: &Transmits, _report: &mut SendReport) {}
     /// Tells the outcome of the last flush.
     fn sent(&mut self, report: &SendReport);
     /// Asked in every turn, after flushing: true ends the thread.
@@ -197,6 +200,9 @@ fn flush(
         let more = driven.flush(now, transmits);
         if !transmits.is_empty() {
             let mut report = socket.send(transmits);
+            if transmits.has_stream_runs() {
+                driven.send_over_streams(transmits, &mut report);
+            }
             report.window = window;
             transmits.clear();
             driven.sent(&report);

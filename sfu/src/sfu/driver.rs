@@ -8,12 +8,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::pipes::Pipes;
 use super::room_events::{ALL_WAITING, RoomEvents};
-use crate::error::SfuError;
+use crate::error::{Limit, SfuError};
 use crate::event::Event;
 use crate::id::RoomId;
 use crate::index::WorkerIx;
 use crate::pipe::RingEnd;
 use crate::runtime::{Driven, Waker};
+use crate::stream::{Opening, STREAMS, Stream, Streams};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::Path;
 use crate::worker::{Command, Held, Reply, Worker, WorkerConfig};
@@ -37,6 +38,11 @@ pub(super) enum Request {
         parts: Vec<WorkerIx>,
         events: mpsc::Sender<Event>,
         reply: Reply<()>,
+    },
+    /// Open a stream for a connection, if its first datagram authenticates.
+    OpenStream {
+        opening: Opening,
+        reply: Reply<Stream>,
     },
     /// Take the end of a pipe to another worker.
     TakePipe {
@@ -70,6 +76,7 @@ pub(super) struct Driver {
     /// Dropped when this worker has ended.
     alive: Option<watch::Receiver<()>>,
     pipes: Pipes<RingEnd>,
+    streams: Streams,
     /// Wakers of all workers, in order.
     wakers: Arc<[Waker]>,
     /// An answer held until the control messages it depends on are sent.
@@ -96,13 +103,14 @@ impl Driver {
         let now = config.clock.epoch();
         let worker = Worker::new(config);
         Self {
-            worker,
             commands,
             events: RoomEvents::new(now, ALL_WAITING),
             load,
             stopping,
             alive: Some(alive),
             pipes: Pipes::default(),
+            streams: Streams::new(wakers.get(usize::from(worker.index())).cloned()),
+            worker,
             wakers,
             answer: None,
             more: false,
@@ -121,6 +129,39 @@ impl Driver {
                 waker.wake_sleeper();
             }
         });
+    }
+
+    /// Opens a stream, unless nobody is at its other end.
+    fn open_stream(&mut self, now: Instant, opening: Opening) -> Result<Stream, SfuError> {
+        let Opening { origin, mut first } = opening;
+        let opened = self.streams.open(origin);
+        let (path, stream) = opened.ok_or(SfuError::Limit {
+            what: Limit::Streams,
+            limit: STREAMS,
+        })?;
+        self.worker.handle_datagram(now, path, &mut first);
+        if !self.worker.holds_path(path) {
+            self.streams.close(path);
+            return Err(SfuError::NoSuchPeer);
+        }
+        Ok(stream)
+    }
+
+    /// Takes the datagrams that came over streams.
+    fn take_streams(&mut self, now: Instant) {
+        let (streams, worker) = (&mut self.streams, &mut self.worker);
+        let mut gone = Vec::new();
+        streams.take(
+            |path, datagram| worker.handle_datagram(now, path, datagram),
+            |path| gone.push(path),
+        );
+        for path in gone {
+            self.worker.path_closed(now, path);
+        }
+        streams.sweep(now, |path| self.worker.holds_path(path));
+        while let Some((path, is_crowded)) = self.streams.poll_crowding() {
+            self.worker.path_crowded(now, path, is_crowded);
+        }
     }
 
     /// Reports rooms and peers, for placement.
@@ -148,6 +189,10 @@ impl Driver {
             } => {
                 self.events.open(room, events);
                 Command::OpenPart { room, parts, reply }
+            }
+            Request::OpenStream { opening, reply } => {
+                let _ = reply.send(self.open_stream(now, opening));
+                return true;
             }
             Request::TakePipe { other, end, reply } => {
                 self.pipes.add(other, *end);
@@ -258,6 +303,7 @@ impl Driven for Driver {
 
     fn handle_commands(&mut self, now: Instant, time: &mut dyn FnMut() -> bool) {
         self.now = now;
+        self.take_streams(now);
         self.worker.run_handshakes(now, time);
         self.deliver_events(now);
         self.more = false;
@@ -299,6 +345,7 @@ impl Driven for Driver {
             retry,
             self.events.poll_timeout(),
             self.worker.poll_timeout(self.now),
+            self.streams.poll_timeout(),
         ];
         due.into_iter().flatten().min()
     }
@@ -314,11 +361,18 @@ impl Driven for Driver {
     }
 
     fn is_pending(&self) -> bool {
-        self.pipes.has_incoming()
+        self.pipes.has_incoming() || self.streams.is_pending()
     }
 
     fn backlog(&self) -> usize {
         self.worker.backlog()
+    }
+
+    fn send_over_streams(&mut self, transmits: &Transmits, report: &mut SendReport) {
+        self.streams.send(transmits, report);
+        while let Some((path, is_crowded)) = self.streams.poll_crowding() {
+            self.worker.path_crowded(self.now, path, is_crowded);
+        }
     }
 
     fn sent(&mut self, report: &SendReport) {
@@ -339,6 +393,7 @@ impl Driven for Driver {
         });
         // Dropping the pipes tells the other workers to end this worker's tracks: nobody else does.
         self.pipes = Pipes::default();
+        self.streams = Streams::new(None);
         for waker in &*self.wakers {
             waker.wake();
         }

@@ -3,6 +3,8 @@
 use rand::Rng;
 use ring::digest;
 
+use crate::index::WorkerIx;
+
 /// ICE credentials of one end (RFC 8839 section 5.4).
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct IceCredentials {
@@ -12,24 +14,45 @@ pub(crate) struct IceCredentials {
     pub(crate) pwd: String,
 }
 
-/// 16 ice-chars carry 95 bits: our fragment is what demultiplexes a first check, so it must be unguessable.
+/// 16 random ice-chars carry 95 bits: our fragment is what demultiplexes a first check, so it must be unguessable. Two
+/// characters before them name the worker.
 const UFRAG_CHARS: usize = 16;
+/// The ice-chars (RFC 8839 section 5.4).
+const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 /// 32 ice-chars carry 190 bits; RFC 8445 section 5.3 asks for at least 128.
 const PWD_CHARS: usize = 32;
 
 impl IceCredentials {
-    /// Fresh ones.
-    pub(crate) fn generate(rng: &mut impl Rng) -> Self {
-        let mut text = |len| {
-            (0..len)
-                .map(|_| char::from(rng.sample(rand::distr::Alphanumeric)))
-                .collect()
+    /// Fresh ones of a worker. The fragment begins with the worker's name, which tells a stream's worker.
+    pub(crate) fn generate(worker: WorkerIx, rng: &mut impl Rng) -> Self {
+        let mut text = |start: String, len| {
+            let random = (0..len).map(|_| char::from(rng.sample(rand::distr::Alphanumeric)));
+            start.chars().chain(random).collect()
         };
         Self {
-            ufrag: text(UFRAG_CHARS),
-            pwd: text(PWD_CHARS),
+            ufrag: text(worker_name(worker), UFRAG_CHARS),
+            pwd: text(String::new(), PWD_CHARS),
         }
     }
+}
+
+/// The first two characters of a worker's user fragments: its index, in base 64.
+fn worker_name(worker: WorkerIx) -> String {
+    let index = usize::from(worker);
+    let digit = |value: usize| char::from(ICE_CHARS[value % ICE_CHARS.len()]);
+    [digit(index / ICE_CHARS.len()), digit(index)]
+        .iter()
+        .collect()
+}
+
+/// The worker of a user fragment. None if it is none of ours.
+pub(crate) fn worker_of(ufrag: &[u8]) -> Option<WorkerIx> {
+    let digit = |at: usize| {
+        ICE_CHARS
+            .iter()
+            .position(|char| ufrag.get(at) == Some(char))
+    };
+    Some(WorkerIx::from(digit(0)? * ICE_CHARS.len() + digit(1)?))
 }
 
 /// The password is a secret: only the fragment is shown.

@@ -25,8 +25,9 @@ use crate::prefetch;
 
 pub(crate) use dtls::Certificate;
 pub(crate) use ice::{StunOutcome, stun_answer_tag, stun_local_ufrag};
-pub(crate) use identity::{Fingerprint, HashAlgorithm, IceCredentials};
-pub(crate) use path::{Candidate, Hold, Path};
+pub(crate) use identity::{Fingerprint, HashAlgorithm, IceCredentials, worker_of};
+pub use path::StreamKind;
+pub(crate) use path::{Candidate, Hold, Path, StreamOrigin};
 pub use sctp::SENDER_PROTOCOL;
 pub(crate) use sctp::{DataChannel, DataMessage, SENDER_BYTES, SendDataError};
 
@@ -367,6 +368,13 @@ impl Transport {
     /// The time of the last packet over the path in use that is no check.
     pub(crate) fn spoken_at(&self) -> Option<Instant> {
         self.ice.spoken_at()
+    }
+
+    /// A path is gone: its connection was closed.
+    pub(crate) fn path_closed(&mut self, now: Instant, at: Path) {
+        self.advance(now);
+        let steps = self.ice.path_closed(now, at);
+        self.follow(steps);
     }
 
     /// The path that the client uses. None until its first check.

@@ -40,6 +40,9 @@ impl Worker {
                     self.counters.drop(DropReason::DtlsNotReplaced);
                 }
                 Some(TransportEvent::PathChanged { from, to }) => {
+                    // Another path may take what this one did not.
+                    let pacer = &mut peer.subscriber.link_mut().pacer;
+                    pacer.set_blocked(now, false);
                     if peer.may_log(now) {
                         tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its path");
                     }

@@ -264,6 +264,8 @@ impl Worker {
         counters.coalescing = report.window;
         counters.drop_many(DropReason::SendBufferFull, report.dropped);
         counters.drop_many(DropReason::SendRefused, report.refused);
+        counters.drop_many(DropReason::StreamFull, report.stream_full);
+        counters.drop_many(DropReason::StreamGone, report.stream_gone);
     }
 
     /// Does everything that is due.

@@ -79,7 +79,7 @@ impl Worker {
             });
         }
         let id = PeerId::new(self.config.index, self.next_id());
-        let ice = IceCredentials::generate(&mut self.rng);
+        let ice = IceCredentials::generate(self.config.index, &mut self.rng);
         let caches = self.config.caches.share();
         let mut subscriber = Subscriber::new(now, self.config.viewer_cap, caches.clone());
         if auto_subscribe {
@@ -162,7 +162,7 @@ impl Worker {
         let before = peer.ice.clone();
         let streams = Self::streams(&peer.subscriber);
         let ice = if restart {
-            IceCredentials::generate(&mut self.rng)
+            IceCredentials::generate(self.config.index, &mut self.rng)
         } else {
             before.clone()
         };
@@ -231,7 +231,7 @@ impl Worker {
         let resting = remote.is_none();
         // Nobody has these credentials, so that nobody can connect.
         let remote = remote.unwrap_or_else(|| RemoteDescription {
-            ice: IceCredentials::generate(&mut self.rng),
+            ice: IceCredentials::generate(self.config.index, &mut self.rng),
             fingerprint: Fingerprint::sha256(&self.rng.random::<[u8; 32]>()),
         });
         let mut transport = Transport::new(

@@ -64,6 +64,37 @@ impl Worker {
         }
     }
 
+    /// The connection of a stream is gone: its peer goes on over another path, if it has one.
+    pub(crate) fn path_closed(&mut self, now: Instant, path: Path) {
+        let peers: Vec<PeerIx> = self.demux.paths.all_at(path).map(PeerIx::from).collect();
+        for index in peers {
+            self.demux.paths.unbind(path, index.into());
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.transport.path_closed(now, path);
+                peer.subscriber.link_mut().pacer.set_blocked(now, false);
+                self.service(now, index);
+            }
+        }
+    }
+
+    /// Holds the video of the peers at a path back for as long as its stream takes too little, or lets it go on.
+    pub(crate) fn path_crowded(&mut self, now: Instant, path: Path, is_crowded: bool) {
+        let peers: Vec<PeerIx> = self.demux.paths.all_at(path).map(PeerIx::from).collect();
+        for index in peers {
+            if let Some(peer) = self.peers.get_mut(index) {
+                let is_in_use = peer.transport.path() == Some(path);
+                let pacer = &mut peer.subscriber.link_mut().pacer;
+                pacer.set_blocked(now, is_crowded && is_in_use);
+                self.schedule.touch(index);
+            }
+        }
+    }
+
+    /// Whether anybody is at a path.
+    pub(crate) fn holds_path(&self, path: Path) -> bool {
+        self.demux.paths.holder(path).is_some()
+    }
+
     /// Stops media to a peer, or resumes it. Its allocation stays: a hold says nothing about its link.
     pub(super) fn hold_media(&mut self, now: Instant, index: PeerIx, hold: Option<Hold>) {
         let Some(peer) = self.peers.get_mut(index) else {

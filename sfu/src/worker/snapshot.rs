@@ -82,6 +82,7 @@ impl Worker {
             room: peer.room,
             connected: peer.transport.is_connected(),
             remote_addr: peer.transport.path().map(Path::mapped_addr),
+            path: peer.transport.path().map(Path::code),
             media_held: peer.transport.hold().map(Hold::code),
             srtp_profile: peer.transport.srtp_profile(),
             rtt_ms: peer.subscriber.rtt().map(|rtt| rtt.as_secs_f64() * 1e3),

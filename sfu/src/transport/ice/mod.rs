@@ -240,6 +240,20 @@ impl IceLite {
         self.previous = Some(std::mem::replace(&mut self.credentials, restarted));
     }
 
+    /// A path is gone: its connection was closed. The best of the others takes its place, if it was in use.
+    pub(super) fn path_closed(&mut self, now: Instant, at: Path) -> Steps {
+        let mut steps = Steps::default();
+        self.paths.retain(|path| path.state.path() != at);
+        self.selection.forget(at);
+        if self.selected() == Some(at) {
+            let others = self.paths.iter().map(|path| &path.state);
+            let best = others.max_by_key(|state| (state.is_proven(now), state.last_check()));
+            steps.moved = self.selection.replace(best.map(PathState::path));
+        }
+        self.refresh(now);
+        steps
+    }
+
     /// The client is not at the selected path any more: the next that it checks is selected.
     pub(super) fn deselect(&mut self) {
         self.selection.clear();
@@ -395,6 +409,7 @@ impl IceLite {
             nominates,
             is_fresh: self.state(from).is_some_and(|state| state.is_fresh(now)),
             selected_is_proven: selected.is_some_and(|state| state.is_proven(now)),
+            selected_is_fresh: selected.is_some_and(|state| state.is_fresh(now)),
             selected_is_silent: selected.is_none_or(|state| state.is_silent(now)),
         };
         steps.moved = self.selection.checked(now, from, facts);

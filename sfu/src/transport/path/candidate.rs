@@ -7,4 +7,6 @@ use std::net::SocketAddr;
 pub(crate) enum Candidate {
     /// UDP at this address.
     Udp(SocketAddr),
+    /// Connections that clients make to this address (RFC 6544, `passive`).
+    Tcp(SocketAddr),
 }

@@ -1,9 +1,8 @@
 //! How a peer is reached, and the states that belong to a path.
 //!
 //! A [`Path`] is a plain value. Demultiplexing looks peers up by it, a batch groups packets by it, and only the runtime
-//! looks inside. Another way in, such as a TCP stream with the framing of RFC 4571 or a TURN allocation, is another
-//! variant here, a [`Candidate`] to tell clients of it, and its sending and receiving in `runtime/`. Workers, ingress
-//! and egress do not change for it.
+//! looks inside. Another way in, such as a TURN allocation, is another [`StreamKind`] or another variant here, and a
+//! [`Candidate`] to tell clients of it. Workers, ingress and egress do not change for it.
 //!
 //! | state | holds |
 //! |---|---|
@@ -18,6 +17,7 @@ mod candidate;
 mod consent;
 mod selection;
 mod state;
+mod stream;
 mod validation;
 
 use std::fmt;
@@ -26,6 +26,8 @@ use std::ops::RangeInclusive;
 
 pub(crate) use candidate::Candidate;
 pub(crate) use consent::Hold;
+pub use stream::StreamKind;
+pub(crate) use stream::{StreamOrigin, StreamPath};
 
 pub(super) use consent::Consent;
 pub(super) use selection::{CheckFacts, Moved, Selection};
@@ -37,6 +39,8 @@ pub(super) use validation::CheckDue;
 pub(crate) enum Path {
     /// UDP datagrams between the worker's socket and this address.
     Udp(SocketAddr),
+    /// A connection that carries datagrams.
+    Stream(StreamPath),
 }
 
 // A path is copied for every run of packets and looked up for every datagram: it costs no more than a bare address.
@@ -48,7 +52,22 @@ impl Path {
     pub(crate) const fn mapped_addr(self) -> SocketAddr {
         match self {
             Self::Udp(addr) => addr,
+            Self::Stream(stream) => stream.addr(),
         }
+    }
+
+    /// A stable code for wire formats and metrics: the protocol of the path.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::Udp(_) => "udp",
+            Self::Stream(stream) => stream.code(),
+        }
+    }
+
+    /// Whether the server would rather use this path than another, where the client does not show which one it uses: UDP
+    /// before a stream.
+    pub(crate) const fn is_better_than(self, other: Self) -> bool {
+        matches!((self, other), (Self::Udp(_), Self::Stream(_)))
     }
 
     /// All paths to the same address, whatever its port.
@@ -58,6 +77,8 @@ impl Path {
                 addr.set_port(port);
                 Self::Udp(addr)
             }
+            // No NAT moves a connection.
+            Self::Stream(_) => self,
         };
         at(0)..=at(u16::MAX)
     }
@@ -67,6 +88,7 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Udp(addr) => write!(f, "udp {addr}"),
+            Self::Stream(stream) => stream.fmt(f),
         }
     }
 }

@@ -35,6 +35,8 @@ pub(in crate::transport) struct CheckFacts {
     pub(in crate::transport) is_fresh: bool,
     /// The selected path is proven.
     pub(in crate::transport) selected_is_proven: bool,
+    /// The selected path was proven lately.
+    pub(in crate::transport) selected_is_fresh: bool,
     /// The selected path is not checked any more.
     pub(in crate::transport) selected_is_silent: bool,
 }
@@ -65,6 +67,17 @@ impl Selection {
     /// Records that the client is not at the selected path any more: the next that it checks is selected.
     pub(in crate::transport) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Replaces the selected path, which is gone.
+    pub(in crate::transport) fn replace(&mut self, by: Option<Path>) -> Option<Moved> {
+        match by {
+            Some(by) => self.move_to(by),
+            None => {
+                self.clear();
+                None
+            }
+        }
     }
 
     /// Records that the client looks for paths anew (RFC 8445 section 9): its nominations decide again.
@@ -107,7 +120,10 @@ impl Selection {
         }
         let spoken_at = self.spoken_at.filter(|_| check.selected_is_proven);
         let is_spoken_over = spoken_at.is_some_and(|spoken| now < spoken + SPOKEN);
-        if !is_spoken_over && (check.nominates || check.selected_is_silent) {
+        // A client that nominates every path that it checks nominates the worse one last, as its answer takes longer.
+        let nominates =
+            check.nominates && !(check.selected_is_fresh && selected.is_better_than(at));
+        if !is_spoken_over && (nominates || check.selected_is_silent) {
             if check.is_fresh || !check.selected_is_proven {
                 return self.move_to(at);
             }
@@ -174,6 +190,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{StreamKind, StreamPath};
     use super::*;
 
     fn path(last: u8) -> Path {
@@ -184,6 +201,7 @@ mod tests {
         nominates: true,
         is_fresh: true,
         selected_is_proven: true,
+        selected_is_fresh: true,
         selected_is_silent: false,
     };
 
@@ -206,6 +224,7 @@ mod tests {
                 nominates,
                 is_fresh,
                 selected_is_proven,
+                selected_is_fresh: selected_is_proven,
                 selected_is_silent,
             };
             let now = Instant::now();
@@ -221,6 +240,32 @@ mod tests {
             selection.proven(path(2), selected_is_proven);
             assert_eq!(selection.selected(), Some(path(proven)), "{facts:?}");
         }
+    }
+
+    #[test]
+    fn a_stream_is_nominated_in_vain_while_udp_works() {
+        let now = Instant::now();
+        let from = ([10, 0, 0, 1], 5_000).into();
+        let stream = Path::Stream(StreamPath::new(0, 1, StreamKind::IceTcp, from));
+        let stale = CheckFacts {
+            selected_is_fresh: false,
+            ..NOMINATING
+        };
+        for (first, second, facts, moves) in [
+            (path(1), stream, NOMINATING, false),
+            (path(1), stream, stale, true),
+            (stream, path(1), NOMINATING, true),
+        ] {
+            let mut selection = Selection::default();
+            selection.checked(now, first, facts);
+            let moved = selection.checked(now, second, facts);
+            assert_eq!(moved.is_some(), moves, "{first} {second} {facts:?}");
+        }
+        // A client that uses the stream shows it.
+        let mut selection = Selection::default();
+        selection.checked(now, path(1), NOMINATING);
+        let moved = selection.spoken_elsewhere(now, stream, true, false);
+        assert_eq!(moved.map(|moved| moved.to), Some(stream));
     }
 
     #[test]

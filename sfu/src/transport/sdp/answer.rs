@@ -116,15 +116,29 @@ fn write_media_line(out: &mut String, offered: &OfferedMedia, media: &SectionPar
 /// Host candidates (RFC 8839 section 5.1), all there will be.
 fn write_candidates(out: &mut String, candidates: &[Candidate]) {
     for (index, candidate) in candidates.iter().enumerate() {
-        // RFC 8445 section 5.1.2.1: type preference 126, component 1.
-        let preference = u32::from(u16::MAX - u16::try_from(index).unwrap_or(u16::MAX));
-        let priority = 126 << 24 | preference << 8 | 255;
-        let (number, Candidate::Udp(addr)) = (index + 1, candidate);
-        let (ip, port) = (addr.ip().to_canonical(), addr.port());
-        line!(
-            out,
-            "a=candidate:{number} 1 udp {priority} {ip} {port} typ host"
-        );
+        let number = index + 1;
+        // RFC 8445 section 5.1.2.1: type preference, local preference, component 1.
+        let priority = |kind: u32, local: u32| kind << 24 | local << 8 | 255;
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        match candidate {
+            Candidate::Udp(addr) => {
+                let (ip, port) = (addr.ip().to_canonical(), addr.port());
+                let priority = priority(126, u32::from(u16::MAX).saturating_sub(index));
+                line!(
+                    out,
+                    "a=candidate:{number} 1 udp {priority} {ip} {port} typ host"
+                );
+            }
+            // RFC 6544 section 4.2: below all of UDP; the direction preference of `passive` host candidates is 4.
+            Candidate::Tcp(addr) => {
+                let (ip, port) = (addr.ip().to_canonical(), addr.port());
+                let priority = priority(90, 4 << 13 | (0x1fff_u32).saturating_sub(index));
+                line!(
+                    out,
+                    "a=candidate:{number} 1 tcp {priority} {ip} {port} typ host tcptype passive"
+                );
+            }
+        }
     }
     line!(out, "a=end-of-candidates");
 }

@@ -1,0 +1,41 @@
+//! Streams: connections that carry the datagrams of a client which cannot send UDP.
+//!
+//! The embedder owns the connection, be it TCP or TLS. It takes datagrams out of it by the framing of its protocol (RFC 4571
+//! for ICE-TCP, RFC 6544) and exchanges them with the client's worker through a [`Stream`]: one ring of bytes each way,
+//! of bounded length, written by one thread and read by one. A worker never waits for a connection. Where a connection
+//! takes less than is sent, its ring fills: from [`CROWDED`] on the peer's video waits in its pacer, where it becomes
+//! stale and is skipped as on any narrow link, while sound, RTCP and handshakes pass; what does not fit any more is
+//! dropped and counted ([`DropReason::StreamFull`](crate::DropReason::StreamFull)).
+//!
+//! A stream exists only once its first datagram has authenticated: a STUN check with the user fragment and the password
+//! of a peer. To the worker it is a [path](crate::transport::Path) like any other, which must be proven before media
+//! goes there.
+//!
+//! | part | holds |
+//! |---|---|
+//! | `end` | the embedder's end, [`Stream`] |
+//! | `table` | the worker's ends |
+//! | `bells` | which streams have something for the worker, one bit each |
+//! | `ring` | datagrams in a ring of bytes |
+
+mod bells;
+mod end;
+mod ring;
+mod table;
+
+pub use end::{PushError, Stream};
+pub(crate) use table::{Opening, Streams};
+
+/// Streams of one worker at most. Together their rings take 160 MiB; those who cannot send UDP are few.
+pub(crate) const STREAMS: usize = 1_024;
+/// Bytes that may wait for a connection: half a second at 2 Mbit/s. Media that waited longer is of no use, and the
+/// pacer holds video back from [`CROWDED`] on.
+const TO_CONNECTION: usize = 128 * 1024;
+/// Bytes that may wait for a worker, which takes them within a turn. A connection that brings more is not read on.
+const TO_WORKER: usize = 32 * 1024;
+/// Bytes that wait for a connection from which on its peer's video waits.
+const CROWDED: usize = TO_CONNECTION / 2;
+/// Bytes that wait for a connection down to which its peer's video goes on.
+const CLEARED: usize = TO_CONNECTION / 4;
+/// Longest datagram of a client: see the longest of DTLS. RTP stays under 1,500 bytes.
+const LONGEST: usize = 2_048;
