@@ -46,6 +46,9 @@ pub struct Config {
     pub media_ip: Vec<IpAddr>,
     /// Worker `i` receives media on UDP port `media_port + i`.
     pub media_port: u16,
+    /// Whether media is taken over TCP too, on the address for HTTP (RFC 6544): for clients whose network lets no UDP
+    /// through.
+    pub ice_tcp: bool,
     /// Announced instead of the workers' own addresses, one for each worker: for a proxy in front.
     pub media_announce: Vec<SocketAddr>,
     /// Participants, by display name, that are told other addresses, one for each worker: for an impairment proxy
@@ -153,6 +156,7 @@ impl Default for Config {
             admin_listen: None,
             media_ip: Vec::new(),
             media_port: 10_000,
+            ice_tcp: false,
             media_announce: Vec::new(),
             announce_for: Vec::new(),
             workers: 0,
@@ -397,6 +401,7 @@ impl Config {
         };
         set(&mut config.listen, flags.listen);
         set(&mut config.media_port, flags.media_port);
+        set(&mut config.ice_tcp, flags.ice_tcp);
         set(&mut config.workers, flags.workers);
         set(
             &mut config.room_peers_per_worker,
@@ -457,6 +462,21 @@ impl Config {
             path: path.into(),
             source,
         })
+    }
+
+    /// The addresses that clients are told for ICE-TCP: those of the listener for HTTP. `own` are the machine's.
+    pub(crate) fn tcp_candidates(&self, own: impl FnOnce() -> Vec<IpAddr>) -> Vec<SocketAddr> {
+        let (ip, port) = (self.listen.ip(), self.listen.port());
+        let ips = match self.ice_tcp {
+            false => return Vec::new(),
+            // Those at which clients reach the machine, as a NAT in front maps them.
+            true if !self.media_ip.is_empty() => self.media_ip.clone(),
+            true if ip.is_unspecified() => own(),
+            true => vec![ip],
+        };
+        let takes = |of: &IpAddr| ip.is_ipv6() || of.is_ipv4();
+        let ips = ips.into_iter().filter(takes);
+        ips.map(|ip| SocketAddr::new(ip, port)).collect()
     }
 
     /// Checks that each of `announce_for` has an address for each of so many workers.

@@ -1,6 +1,8 @@
 //! The media plane as rooms see it: a trait over [`Sfu`], so that rooms and protocols are tested
 //! without sockets.
 
+use std::net::SocketAddr;
+
 use futures_util::future::BoxFuture;
 use tertulia_sfu::Sfu;
 use tokio::sync::mpsc;
@@ -12,7 +14,7 @@ pub use tertulia_sfu::{
     RenegotiationReason, RoomId, SdpError, ServerData, SfuError, Slot, StartError,
     SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
 };
-pub use tertulia_sfu::{Limits, SENDER_PROTOCOL};
+pub use tertulia_sfu::{Limits, PushError, SENDER_PROTOCOL, Stream, StreamKind};
 
 /// A reply of the media plane, in a while.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, SfuError>>;
@@ -38,6 +40,15 @@ pub trait Media: Send + Sync + 'static {
     fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()>;
     /// See [`Sfu::send_data`].
     fn send_data(&self, room: RoomId, to: Option<PeerId>, data: ServerData) -> Reply<'_, ()>;
+    /// See [`Sfu::open_stream`]. A media plane without streams knows nobody.
+    fn open_stream(
+        &self,
+        _from: SocketAddr,
+        _kind: StreamKind,
+        _first: Vec<u8>,
+    ) -> Reply<'_, Stream> {
+        Box::pin(std::future::ready(Err(SfuError::NoSuchPeer)))
+    }
     /// See [`Sfu::close_peer`].
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()>;
     /// See [`Sfu::close_room`].
@@ -108,6 +119,10 @@ impl Media for Sfu {
 
     fn close_room(&self, room: RoomId) -> Reply<'_, ()> {
         Box::pin(Sfu::close_room(self, room))
+    }
+
+    fn open_stream(&self, from: SocketAddr, kind: StreamKind, first: Vec<u8>) -> Reply<'_, Stream> {
+        Box::pin(async move { Sfu::open_stream(self, from, kind, &first).await })
     }
 
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats> {

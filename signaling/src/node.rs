@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::access::{Access, Keys};
 use crate::config::{CipherSetting, Config, ConfigError, IceServer};
 use crate::hooks::{Authority, Hooks};
-use crate::http::{self, Assets, Bounds, Hosts, Origins, RequestsRefused, Stats, Tls};
+use crate::http::{self, Assets, Bounds, Hosts, IceTcp, Origins, RequestsRefused, Stats, Tls};
 use crate::live::Live;
 use crate::media::{Media, StartError};
 use crate::memory::{Memory, Plan};
@@ -31,6 +31,7 @@ pub struct Node {
     native: Arc<Native>,
     /// None: the public listener speaks plain HTTP.
     tls: Option<Tls>,
+    ice_tcp: Option<IceTcp>,
     live: LiveSettings,
     refused: RequestsRefused,
     started: Instant,
@@ -204,6 +205,7 @@ impl NodeBuilder {
                 Arc::new(sfu)
             }
         };
+        let ice_tcp = config.ice_tcp.then(|| IceTcp::new(media.clone()));
         let memory = Memory::new(plan);
         memory.watch();
         let rooms = Rooms::start(
@@ -230,6 +232,7 @@ impl NodeBuilder {
             memory,
             native: Arc::new(native),
             tls,
+            ice_tcp,
             live,
             refused: RequestsRefused::default(),
             started: Instant::now(),
@@ -311,7 +314,8 @@ impl Node {
     pub async fn serve_app(&self, listener: TcpListener, app: Router) -> Infallible {
         let most = self.config.limits.http_connections;
         let tls = self.tls.clone();
-        http::serve(listener, app, self.bounds(most), &self.memory, tls).await
+        let ice_tcp = self.ice_tcp.clone();
+        http::serve(listener, app, self.bounds(most), &self.memory, tls, ice_tcp).await
     }
 
     /// Serves `GET /stats` (the counters), `/stats?room=NAME` (the counters of a room's participants),
@@ -326,6 +330,7 @@ impl Node {
             log: self.log.clone(),
             memory: self.memory.clone(),
             tls: self.tls.clone(),
+            ice_tcp: self.ice_tcp.clone(),
             refused: self.refused.clone(),
         };
         http::admin_router(self.rooms.clone(), stats, self.hosts())
@@ -342,6 +347,7 @@ impl Node {
             self.admin_router(),
             self.bounds(OPERATORS),
             &self.memory,
+            None,
             None,
         )
         .await
@@ -432,6 +438,7 @@ fn sfu_config(config: &Config, plan: &Plan) -> SfuConfig {
     sfu.media_port = config.media_port;
     sfu.media_ips = config.media_ip.clone();
     sfu.announce = config.media_announce.clone();
+    sfu.tcp_candidates = config.tcp_candidates(tertulia_sfu::interface_addresses);
     sfu.cipher = match config.cipher {
         CipherSetting::Auto => Cipher::Auto,
         CipherSetting::Ring => Cipher::Ring,

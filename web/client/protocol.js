@@ -129,6 +129,7 @@ const decision = record({
 const peerStats = record({
   connected: flag,
   remote_addr: nullable(text),
+  path: nullable(text),
   media_held: optional(text),
   srtp_profile: nullable(text),
   rtt_ms: nullable(number),

@@ -56,6 +56,11 @@ impl Config {
                 "media_ip: {ip} is no address that clients can send to; leave it out to announce every address of the machine"
             )));
         }
+        if self.ice_tcp && self.listen.port() == 0 {
+            return Err(ConfigError::Value(
+                "ice_tcp: clients are told the port of `listen`, which must be a fixed one and not 0".into(),
+            ));
+        }
         if let Some(folder) = &self.web_dir
             && !folder.join("index.html").is_file()
         {
@@ -302,5 +307,38 @@ mod tests {
             );
         }
         assert_eq!(refused("media_ip = [\"192.0.2.1\"]"), None);
+    }
+
+    #[test]
+    fn ice_tcp_needs_a_port_that_can_be_told() {
+        let said = refused("ice_tcp = true\nlisten = \"127.0.0.1:0\"");
+        assert!(said.is_some_and(|said| said.contains("ice_tcp") && said.contains("listen")));
+        assert_eq!(refused("ice_tcp = true"), None);
+    }
+
+    #[test]
+    fn clients_are_told_the_addresses_of_the_listener() {
+        let own = || vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+        for (text, expected) in [
+            ("", &[][..]),
+            ("ice_tcp = true", &["127.0.0.1:8080"]),
+            (
+                "ice_tcp = true\nlisten = \"0.0.0.0:443\"",
+                &["192.0.2.7:443"],
+            ),
+            (
+                "ice_tcp = true\nlisten = \"[::]:443\"",
+                &["192.0.2.7:443", "[2001:db8::7]:443"],
+            ),
+            (
+                "ice_tcp = true\nlisten = \"10.0.0.1:443\"\nmedia_ip = [\"203.0.113.9\"]",
+                &["203.0.113.9:443"],
+            ),
+        ] {
+            let config: Config = toml::from_str(text).expect("parses");
+            let told = config.tcp_candidates(own);
+            let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+            assert_eq!(told, expected, "{text}");
+        }
     }
 }

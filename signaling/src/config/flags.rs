@@ -34,6 +34,16 @@ pub struct Flags {
     /// UDP port of the first media worker [default: 10000]
     #[arg(long, env = "TERTULIA_MEDIA_PORT", value_name = "PORT")]
     pub media_port: Option<u16>,
+    /// Take media over TCP too, on the address for HTTP, from those whose network lets no UDP through [default: false]
+    #[arg(
+        long,
+        env = "TERTULIA_ICE_TCP",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub ice_tcp: Option<bool>,
     /// Media addresses, one for each media thread, told to participants of a display name instead of
     /// the real ones (`NAME=ADDRESS:PORT[,...]`): for an impairment proxy; repeatable
     #[arg(

@@ -1,9 +1,11 @@
 //! Everything served over HTTP.
 
 mod assets;
+mod frames;
 mod headers;
 mod health;
 mod host;
+mod ice_tcp;
 mod open;
 mod operate;
 mod origin;
@@ -25,6 +27,7 @@ use axum::routing::{get, post};
 
 pub(crate) use assets::Assets;
 pub(crate) use host::Hosts;
+pub(crate) use ice_tcp::IceTcp;
 pub(crate) use origin::Origins;
 pub(crate) use refused::RequestsRefused;
 pub(crate) use serve::{Bounds, serve};

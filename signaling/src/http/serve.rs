@@ -15,10 +15,11 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::time::sleep;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
+use super::ice_tcp::IceTcp;
 use super::open::Open;
 use super::patient::Patient;
 use super::tls::{Opened, Tls};
@@ -46,7 +47,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// hyper by itself 400 KiB, which unfinished heads would hold for as long as a client may take to ask.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Serves connections, over TLS if there is any. [`Unread`] gives each request the bytes that its connection has
+/// Serves connections, over TLS if there is any, and those of ICE-TCP if it is on. [`Unread`] gives each request the bytes that its connection has
 /// received.
 pub(crate) async fn serve(
     mut listener: TcpListener,
@@ -54,6 +55,7 @@ pub(crate) async fn serve(
     bounds: Bounds,
     memory: &Memory,
     tls: Option<Tls>,
+    ice_tcp: Option<IceTcp>,
 ) -> Infallible {
     let mut http = http1::Builder::new();
     http.max_buf_size(HEAD_BYTES)
@@ -71,8 +73,14 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
         let (http, router) = (http.clone(), router.clone());
         let unread = Unread::new(&memory.messages);
-        let tls = tls.clone();
+        let (tls, ice_tcp) = (tls.clone(), ice_tcp.clone());
         open.spawn(peer.ip().into(), |place| async move {
+            if let Some(ice_tcp) = ice_tcp
+                && let Some(first) = first_byte(&stream, bounds.ask).await
+                && IceTcp::begins_with(first)
+            {
+                return ice_tcp.carry(stream, peer, place).await;
+            }
             let talk = Talk {
                 http,
                 router,
@@ -93,6 +101,14 @@ pub(crate) async fn serve(
             }
         });
     }
+}
+
+/// The first byte of a client, which stays to be read; none if it does not come in time. What follows is then ended
+/// by its own bound.
+async fn first_byte(stream: &TcpStream, time: Duration) -> Option<u8> {
+    let mut first = [0];
+    let peeked = timeout(time, stream.peek(&mut first)).await;
+    (peeked.ok()?.ok()? == 1).then_some(first[0])
 }
 
 /// The requests of one connection.

@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::ice_tcp::{IceTcp, IceTcpCounts};
 use super::refused::RequestsRefused;
 use super::room::{Which, reply, unreadable};
 use super::tls::{Handshakes, Tls};
@@ -31,6 +32,7 @@ pub(crate) struct Stats {
     pub(crate) log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
     pub(crate) memory: Memory,
     pub(crate) tls: Option<Tls>,
+    pub(crate) ice_tcp: Option<IceTcp>,
     pub(crate) refused: RequestsRefused,
 }
 
@@ -50,6 +52,8 @@ struct NodeStats {
     sockets: BTreeMap<&'static str, usize>,
     /// None without TLS.
     tls_handshakes: Option<Handshakes>,
+    /// None where ICE-TCP is off.
+    ice_tcp: Option<IceTcpCounts>,
     cipher: &'static str,
     linked_workers: usize,
     links_refused: u64,
@@ -157,6 +161,7 @@ impl Stats {
             },
             sockets: self.native.open_sockets(),
             tls_handshakes: self.tls.as_ref().map(Tls::handshakes),
+            ice_tcp: self.ice_tcp.as_ref().map(IceTcp::counts),
             cipher: totals.cipher,
             linked_workers: totals.linked_workers,
             links_refused: totals.links_refused,

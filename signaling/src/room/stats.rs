@@ -40,6 +40,8 @@ pub struct PeerStats {
     pub connected: bool,
     /// The address that its media comes from and goes to.
     pub remote_addr: Option<SocketAddr>,
+    /// The protocol by which it is reached: `udp` or `tcp`. None before its first check.
+    pub path: Option<&'static str>,
     /// The reason that it is sent no media although it is connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_held: Option<&'static str>,
@@ -190,6 +192,7 @@ impl PeerStats {
         Self {
             connected: stats.connected,
             remote_addr: stats.remote_addr,
+            path: stats.path,
             media_held: stats.media_held,
             srtp_profile: stats.srtp_profile,
             rtt_ms: stats.rtt_ms,
@@ -350,6 +353,7 @@ mod tests {
             room: RoomId::from_u64(1),
             connected: true,
             remote_addr: Some(([192, 0, 2, 7], 50_000).into()),
+            path: Some("udp"),
             media_held: Some("silent"),
             srtp_profile: Some("AEAD_AES_128_GCM"),
             rtt_ms: Some(1.5),

@@ -616,6 +616,7 @@ impl Media for FakeMedia {
                 room: known.room,
                 connected: true,
                 remote_addr: None,
+                path: None,
                 media_held: None,
                 srtp_profile: None,
                 rtt_ms: Some(1.5),

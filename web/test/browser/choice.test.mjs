@@ -213,6 +213,7 @@ test("the figures tell what was decided, why, and what becomes of it", async () 
   server.stats = {
     connected: true,
     remote_addr: null,
+    path: null,
     srtp_profile: null,
     rtt_ms: 61.2,
     bandwidth: {

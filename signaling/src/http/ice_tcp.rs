@@ -1,0 +1,330 @@
+//! ICE over TCP (RFC 6544) on the listener of HTTP: for those whose network lets no UDP through.
+//!
+//! What arrives tells it apart: a frame begins with its length, which is below 600 for a STUN check, so that the first
+//! byte is 0 to 2. A TLS record begins with 22, and a request of HTTP with a capital.
+//!
+//! The first frame must be a STUN check that authenticates with a peer of the relay. Before that a connection is a
+//! visitor like any other of the listener, and gives way to others where there are too many; the relay knows nothing
+//! of it. From then on it carries datagrams both ways. It waits for its client alone: a client that takes less than is
+//! sent holds up nobody, as the ring between relay and connection fills and the relay decides what to drop.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::info;
+
+use super::frames::{Frames, PREFIX};
+use super::seldom::Seldom;
+use crate::held_open::Place;
+use crate::media::{Media, PushError, SfuError, Stream, StreamKind};
+
+/// The ICE-TCP of a listener. Cheap to clone; clones share the counts.
+#[derive(Clone)]
+pub(crate) struct IceTcp(Arc<Shared>);
+
+struct Shared {
+    media: Arc<dyn Media>,
+    open: AtomicUsize,
+    opened: AtomicU64,
+    /// In the order of [`Refusal::ALL`].
+    refused: [AtomicU64; Refusal::ALL.len()],
+    seldom: Seldom,
+}
+
+/// Counts of connections since the process began, for `/stats`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub(crate) struct IceTcpCounts {
+    open: usize,
+    opened: u64,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+/// The reason that a connection was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Refusal {
+    /// The first frame did not come in time.
+    Stalled,
+    /// The client closed it before.
+    Closed,
+    /// The first frame is longer than any STUN check.
+    TooLong,
+    /// The first frame is no STUN check of anybody in a call, or not authentic.
+    Unknown,
+    /// The relay has too many streams.
+    TooMany,
+    /// The relay is overloaded, or has stopped.
+    Unavailable,
+}
+
+/// Time for the first frame.
+const FIRST: Duration = Duration::from_secs(5);
+/// Longest first frame, in bytes: a STUN check has 100 to 200.
+const LONGEST_FIRST: usize = 600;
+/// Longest datagram of a client, as for the relay.
+const LONGEST: usize = 2_048;
+/// The greatest first byte of a first frame: the high byte of [`LONGEST_FIRST`].
+const FIRST_BYTE: u8 = (LONGEST_FIRST >> 8) as u8;
+/// Bytes read at a time.
+const READ: usize = 16 << 10;
+/// Bytes written at a time: a record's worth, so that sound which comes meanwhile is not far behind.
+const WRITE: usize = 16 << 10;
+/// Bytes that the kernel holds unsent: the queue is the relay's, which knows what is worth sending.
+const UNSENT: u32 = 32 << 10;
+/// Time in which a client takes nothing after which its connection is closed: longer than a change of network, shorter
+/// than consent (RFC 7675).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Refusal {
+    const ALL: [Self; 6] = [
+        Self::Stalled,
+        Self::Closed,
+        Self::TooLong,
+        Self::Unknown,
+        Self::TooMany,
+        Self::Unavailable,
+    ];
+
+    /// Its name in `/stats` and in the log.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Stalled => "stalled",
+            Self::Closed => "closed",
+            Self::TooLong => "too_long",
+            Self::Unknown => "unknown",
+            Self::TooMany => "too_many",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl IceTcp {
+    /// Connections are given to this media plane.
+    pub(crate) fn new(media: Arc<dyn Media>) -> Self {
+        Self(Arc::new(Shared {
+            media,
+            open: AtomicUsize::new(0),
+            opened: AtomicU64::new(0),
+            refused: Default::default(),
+            seldom: Seldom::default(),
+        }))
+    }
+
+    /// Whether a connection with this first byte is one.
+    pub(super) fn begins_with(first: u8) -> bool {
+        first <= FIRST_BYTE
+    }
+
+    pub(crate) fn counts(&self) -> IceTcpCounts {
+        let codes = Refusal::ALL.map(Refusal::code).into_iter();
+        let counts = self.0.refused.iter();
+        let counts = counts.map(|count| count.load(Ordering::Relaxed));
+        IceTcpCounts {
+            open: self.0.open.load(Ordering::Relaxed),
+            opened: self.0.opened.load(Ordering::Relaxed),
+            refused: codes.zip(counts).collect(),
+        }
+    }
+
+    /// Carries a connection's datagrams until either end closes it.
+    pub(super) async fn carry(&self, mut socket: TcpStream, address: SocketAddr, place: Place) {
+        let mut frames = Frames::default();
+        let opened = self.open(&mut socket, &mut frames, address).await;
+        let stream = match opened {
+            Ok(stream) => stream,
+            Err(refusal) => return self.refuse(address, refusal),
+        };
+        // From now on it gives way to nobody.
+        let _aside = place.set_aside();
+        let _counted = Counted::new(&self.0);
+        // Where the kernel does not know it, its queue is longer.
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT);
+        if let Err(error) = pump(&socket, frames, stream).await {
+            tracing::debug!(%address, %error, "ICE-TCP connection ended");
+        }
+    }
+
+    async fn open(
+        &self,
+        socket: &mut TcpStream,
+        frames: &mut Frames,
+        address: SocketAddr,
+    ) -> Result<Stream, Refusal> {
+        let first = timeout(FIRST, first_frame(socket, frames)).await;
+        let first = first.map_err(|_elapsed| Refusal::Stalled)??;
+        let opened = self.0.media.open_stream(address, StreamKind::IceTcp, first);
+        opened.await.map_err(|error| match error {
+            SfuError::Limit { .. } => Refusal::TooMany,
+            SfuError::Overloaded | SfuError::Stopped | SfuError::WorkerFailed => {
+                Refusal::Unavailable
+            }
+            _ => Refusal::Unknown,
+        })
+    }
+
+    fn refuse(&self, address: SocketAddr, refusal: Refusal) {
+        self.0.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+        if let Some(passed_over) = self.0.seldom.admit() {
+            let code = refusal.code();
+            info!(%address, code, passed_over, "an ICE-TCP connection was not taken");
+        }
+    }
+}
+
+/// Counts a connection for as long as it is open.
+struct Counted<'a>(&'a Shared);
+
+impl<'a> Counted<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        shared.opened.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads the first frame.
+async fn first_frame(socket: &TcpStream, frames: &mut Frames) -> Result<Vec<u8>, Refusal> {
+    loop {
+        if let Some(first) = frames.peek(LONGEST_FIRST).map_err(|_| Refusal::TooLong)? {
+            let first = first.to_vec();
+            frames.take();
+            return Ok(first);
+        }
+        let read = read(socket, frames).await;
+        if read.map_err(|_| Refusal::Closed)? == 0 {
+            return Err(Refusal::Closed);
+        }
+    }
+}
+
+/// Waits for bytes and reads some; 0 at the end.
+async fn read(socket: &TcpStream, frames: &mut Frames) -> io::Result<usize> {
+    loop {
+        socket.readable().await?;
+        let buffer = frames.buffer();
+        buffer.reserve(READ);
+        match socket.try_read_buf(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+/// Exchanges datagrams. Cancel-safe waits alone are selected from, so that no byte is lost.
+async fn pump(socket: &TcpStream, mut frames: Frames, mut stream: Stream) -> io::Result<()> {
+    let mut out = Outgoing::default();
+    let mut stuck_until = None;
+    loop {
+        let may_read = push_all(&mut frames, &mut stream)?;
+        out.fill(&mut stream);
+        if out.is_empty() {
+            stuck_until = None;
+            if stream.is_closed() {
+                return Ok(());
+            }
+        }
+        let until = *stuck_until.get_or_insert_with(|| Instant::now() + PATIENCE);
+        tokio::select! {
+            ready = socket.writable(), if !out.is_empty() => {
+                ready?;
+                match socket.try_write(out.rest()) {
+                    Ok(written) => {
+                        out.written += written;
+                        stuck_until = None;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            read = read(socket, &mut frames), if may_read => {
+                if read? == 0 {
+                    return Ok(());
+                }
+            }
+            () = stream.changed() => {}
+            () = sleep_until(until), if !out.is_empty() => {
+                let sentence = "the client takes nothing";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, sentence));
+            }
+        }
+    }
+}
+
+/// Gives the relay what has come; false if it has no room for all of it, so that no more is to be read.
+fn push_all(frames: &mut Frames, stream: &mut Stream) -> io::Result<bool> {
+    let too_long = || io::Error::new(io::ErrorKind::InvalidData, "a frame is too long");
+    while let Some(datagram) = frames.peek(LONGEST).map_err(|_| too_long())? {
+        match stream.push(datagram) {
+            Ok(()) => frames.take(),
+            Err(PushError::Full) => return Ok(false),
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+    Ok(true)
+}
+
+/// Frames on their way to the client.
+#[derive(Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Outgoing {
+    fn is_empty(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    /// Takes further datagrams once the earlier ones are written.
+    fn fill(&mut self, stream: &mut Stream) {
+        if !self.is_empty() {
+            return;
+        }
+        self.bytes.clear();
+        self.written = 0;
+        while self.bytes.len() < WRITE {
+            let at = self.bytes.len();
+            self.bytes.extend([0; PREFIX]);
+            let Some(len) = stream.pop(&mut self.bytes) else {
+                self.bytes.truncate(at);
+                return;
+            };
+            // The relay's datagrams are shorter than 1,500 bytes.
+            let prefix = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
+            self.bytes[at..at + PREFIX].copy_from_slice(&prefix);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_differ_in_their_first_byte() {
+        // A check of the usual length, a TLS record, requests.
+        for (first, is_ice) in [(0, true), (2, true), (3, false), (22, false), (b'G', false)] {
+            assert_eq!(IceTcp::begins_with(first), is_ice, "{first}");
+        }
+        for (at, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, at);
+        }
+    }
+}
