@@ -7,6 +7,7 @@ import { parseServerMessage, say } from "./protocol.js";
 import { Backoff, isPassing } from "./reconnect.js";
 import { Session } from "./session.js";
 import { EventsChannel } from "./socket-events.js";
+import { post } from "./socket-fetch.js";
 import { PollingChannel } from "./socket-polling.js";
 import { WebSocketChannel } from "./socket-websocket.js";
 
@@ -74,6 +75,8 @@ export class Line extends Events {
   /** @type {() => void} */
   #wake = () => {};
   #stopWaking;
+  /** @type {() => void} */
+  #stopHiding;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #resumeTimer;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -93,6 +96,10 @@ export class Line extends Events {
     // A fake socket has no server behind it to ask.
     this.#chooser = new Chooser(ways, async () => (ask ?? (isReal ? whyRefused : unreachable))(url));
     this.#stopWaking = onWake(() => this.check());
+    this.#stopHiding = onPageClosed(() => {
+      const ask = fetch ?? (isReal ? globalThis.fetch?.bind(globalThis) : undefined);
+      if (ask) this.#sayClosing(url, ask);
+    });
   }
 
   /** Whether what is said goes out at once. */
@@ -163,6 +170,21 @@ export class Line extends Events {
 
   close() {
     this.#end(lost());
+  }
+
+  /**
+   * Tells the server that the page is closed, so that others do not see us for the whole grace. A WebSocket says it itself, by
+   * its close code. A page that is loading again comes back with the token all the same.
+   *
+   * @param {string} url the WebSocket's
+   * @param {typeof globalThis.fetch} fetch
+   */
+  #sayClosing(url, fetch) {
+    const session = this.#session;
+    if (!session || (this.kind === "websocket" && this.isProven)) return;
+    const body = { session: session.token, closing: true };
+    // Nobody is there to hear an answer.
+    post(fetch, url, "send", body, { keepalive: true }).catch(() => {});
   }
 
   async #open() {
@@ -406,6 +428,7 @@ export class Line extends Events {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#stopWaking();
+    this.#stopHiding();
     this.#liveness.stop();
     clearTimeout(this.#resumeTimer);
     clearInterval(this.#raiser);
@@ -421,4 +444,15 @@ export class Line extends Events {
 
 function lost() {
   return new CallError("connection_lost", "The connection to the server was lost.");
+}
+
+/**
+ * @param {() => void} act
+ * @returns {() => void} stops it
+ */
+function onPageClosed(act) {
+  // One that is kept may be shown again (back-forward cache).
+  const hidden = (/** @type {Event} */ event) => !(/** @type {PageTransitionEvent} */ (event).persisted) && act();
+  globalThis.addEventListener?.("pagehide", hidden);
+  return () => globalThis.removeEventListener?.("pagehide", hidden);
 }

@@ -97,7 +97,7 @@ export class FetchChannel extends Socket {
  * @param {string} url the WebSocket's
  * @param {"events" | "poll" | "send"} name
  * @param {object} body
- * @param {{ signal: AbortSignal, keepalive: boolean }} options `keepalive`: it goes on when the page is gone
+ * @param {{ signal?: AbortSignal, keepalive: boolean }} options `keepalive`: it goes on when the page is gone
  * @returns {Promise<Response>} rejected if the server refuses
  */
 export async function post(fetch, url, name, body, { signal, keepalive }) {
@@ -108,7 +108,7 @@ export async function post(fetch, url, name, body, { signal, keepalive }) {
     cache: "no-store",
     credentials: "omit",
     keepalive,
-    signal,
+    ...(signal && { signal }),
   });
   if (!response.ok) throw new Error(`The server answered with ${response.status}.`);
   return response;

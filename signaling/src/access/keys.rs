@@ -1,6 +1,6 @@
 //! The keys of access tokens: a JSON Web Key Set (RFC 7517 section 5).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
 use rand::Rng;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::claims::TOKEN_ID_BYTES;
 use super::object::Object;
@@ -29,6 +30,8 @@ const ID_BYTES: usize = 64;
 pub(super) const SECRET_BYTES: usize = 32;
 /// Bytes of an Ed25519 key, the public and the private one (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;
+/// Characters of a member's name in an error.
+const SHOWN_CHARS: usize = 64;
 /// The head of an Ed25519 private key as PKCS #8 (RFC 8410 section 7), before its 32 bytes.
 const PKCS8_HEAD: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -62,6 +65,9 @@ struct Set {
     keys: Vec<Object<Jwk>>,
     #[serde(default)]
     revoked: Vec<String>,
+    /// RFC 7517 section 5 passes them over. A `revokd` here would let in whom it should keep out.
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
 }
 
 /// The members that are read. It has no `Debug` form: `k` and `d` are secret.
@@ -102,6 +108,13 @@ impl Keys {
                 error.column()
             ))
         })?;
+        if let Some(other) = set.others.keys().next() {
+            let name: String = other.chars().take(SHOWN_CHARS).collect();
+            return Err(KeysError(format!(
+                "the key set has a member `{}`, and may have `keys` and `revoked` alone",
+                shown(&name)
+            )));
+        }
         if !(1..=MOST_KEYS).contains(&set.keys.len()) {
             return Err(KeysError(format!(
                 "a key set has 1 to {MOST_KEYS} keys, and this one has {}",
@@ -369,6 +382,22 @@ pub(super) mod tests {
             let said = fault(&format!(r#"{{"keys":[{{{key}}}]}}"#));
             assert!(said.starts_with(named) && !said.contains(&weak), "{said}");
         }
+    }
+
+    #[test]
+    fn a_member_that_a_set_does_not_have_is_named() {
+        let key = format!(r#""kty":"oct","kid":"a","k":"{}""#, secret(32));
+        let said = fault(&format!(r#"{{"keys":[{{{key}}}],"revokd":["lost"]}}"#));
+        assert!(said.contains("has a member `revokd`"), "{said}");
+        let long = "n".repeat(100);
+        let said = fault(&format!(r#"{{"keys":[{{{key}}}],"{long}":1}}"#));
+        assert!(
+            said.contains(&long[..64]) && !said.contains(&long),
+            "{said}"
+        );
+        // RFC 7517 section 4: members of a key that are not understood are passed over.
+        let set = format!(r#"{{"keys":[{{{key},"x5t":"v","note":{{}}}}],"revoked":["lost"]}}"#);
+        assert_eq!(Keys::from_json(&set).expect("keys").revoked_count(), 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod fault;
 mod issue;
 mod keys;
 mod object;
+mod shape;
 mod token;
 mod verify;
 

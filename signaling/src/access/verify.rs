@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, get_current_timestamp};
+use serde_json::{Map, Value};
 
 use super::claims::{Claims, TOKEN_ID_BYTES};
 use super::fault::TokenFault;
 use super::keys::{Key, Keys};
 use super::object::Object;
+use super::shape;
 use super::token::{TOKEN_BYTES, Token};
 use crate::hooks::Admission;
+use crate::room::IDENTITY_BYTES;
 
 /// The time by which the clocks of the issuer and of the server may differ: both are set by NTP.
 pub const LEEWAY: Duration = Duration::from_secs(5);
@@ -29,6 +32,9 @@ impl Keys {
     /// The claims of a token that lets into a room, which is given in the one form of its name.
     pub(crate) fn verify(&self, token: &Token, room: &str) -> Result<Claims, TokenFault> {
         let text = token.as_str();
+        if let Some(around) = pasted(text) {
+            return Err(TokenFault::Invalid(around));
+        }
         if text.len() > TOKEN_BYTES {
             return Err(TokenFault::Invalid("has more than 4096 bytes"));
         }
@@ -41,9 +47,19 @@ impl Keys {
             match decode::<Object<Claims>>(text, &key.verifies, &validation(header.alg)) {
                 Ok(token) => break token.claims.0,
                 Err(error) if *error.kind() == ErrorKind::InvalidSignature => {}
-                Err(error) => return Err(fault(&error)),
+                Err(error) => return Err(fault(&error, || unread(text, key, header.alg))),
             }
         };
+        if claims.expires_s().is_some_and(is_far) {
+            return Err(TokenFault::Invalid(FAR_EXP));
+        }
+        if claims
+            .identity
+            .as_ref()
+            .is_some_and(|it| it.len() > IDENTITY_BYTES)
+        {
+            return Err(TokenFault::Invalid("has a `sub` of more than 256 bytes"));
+        }
         if let Some(id) = &claims.id {
             if id.len() > TOKEN_ID_BYTES {
                 return Err(TokenFault::Invalid("has a `jti` of more than 64 bytes"));
@@ -108,6 +124,15 @@ const OTHER_ALGORITHM: &str = "is signed with neither HS256 nor EdDSA";
 const OTHER_HEADER: &str =
     "is signed with neither HS256 nor EdDSA, or has a header of another form";
 
+/// The head of an HTTP header's value (RFC 6750 section 2.1), which is no part of the token.
+const BEARER: &[u8] = b"Bearer ";
+/// Times further ahead are no seconds: the milliseconds of today are in the year 58000.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+const FAR_EXP: &str =
+    "has an `exp` more than 100 years ahead: is it in milliseconds? It has to be in seconds";
+const FAR_NBF: &str =
+    "has an `nbf` more than 100 years ahead: is it in milliseconds? It has to be in seconds";
+
 fn validation(algorithm: Algorithm) -> Validation {
     // `exp` is required by default, and a token with an `aud` is for somebody else.
     let mut validation = Validation::new(algorithm);
@@ -124,28 +149,61 @@ fn header_fault(error: &Error) -> TokenFault {
     })
 }
 
-fn fault(error: &Error) -> TokenFault {
+/// `claims`: those of the token, however they are written.
+fn fault(error: &Error, claims: impl Fn() -> Option<Map<String, Value>>) -> TokenFault {
     TokenFault::Invalid(match error.kind() {
         ErrorKind::ExpiredSignature => return TokenFault::Expired,
-        ErrorKind::ImmatureSignature => return TokenFault::NotYetValid,
+        ErrorKind::ImmatureSignature => {
+            let nbf = claims().and_then(|claims| claims.get("nbf")?.as_f64());
+            match nbf.is_some_and(|nbf| is_far(nbf as u64)) {
+                true => FAR_NBF,
+                false => return TokenFault::NotYetValid,
+            }
+        }
         ErrorKind::InvalidAudience => "is for another server: it has an `aud`",
         // `exp` alone is required. One that is no number counts as none.
         ErrorKind::MissingRequiredClaim(_) => "has no `exp` that is a time",
         ErrorKind::InvalidClaimFormat(_) => "has an `exp` or `nbf` that is no time",
-        ErrorKind::Json(_) => {
-            "has claims of another form, or a grant that this server does not know"
-        }
+        ErrorKind::Json(_) => match claims() {
+            Some(claims) => shape::wrong(&claims),
+            None => "has claims that are no JSON object",
+        },
         _ => "is no JSON Web Token",
     })
+}
+
+/// The claims of a token whose signature is right, whatever their form.
+fn unread(text: &str, key: &Key, algorithm: Algorithm) -> Option<Map<String, Value>> {
+    let mut validation = validation(algorithm);
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    let read = decode::<Object<Map<String, Value>>>(text, &key.verifies, &validation);
+    Some(read.ok()?.claims.0)
+}
+
+/// What was pasted along with a token.
+fn pasted(text: &str) -> Option<&'static str> {
+    let head = text.trim_start().as_bytes().get(..BEARER.len());
+    if head.is_some_and(|head| head.eq_ignore_ascii_case(BEARER)) {
+        return Some("has `Bearer ` before it: leave that out");
+    }
+    (text != text.trim()).then_some("has white space before or behind it")
+}
+
+/// Whether a time is further ahead than anybody means.
+fn is_far(time_s: u64) -> bool {
+    time_s > get_current_timestamp().saturating_add(FAR.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use jsonwebtoken::{EncodingKey, encode, get_current_timestamp};
+    use jsonwebtoken::{EncodingKey, encode};
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::keys::tests::{PRIVATE, PUBLIC, secret};
     use super::*;
@@ -256,6 +314,93 @@ mod tests {
             ),
         ] {
             assert_eq!(code(&with(changes.clone())), expected, "{changes}");
+        }
+    }
+
+    fn said(token: &Token) -> String {
+        let fault = keys().admit(token, "a").expect_err("refused");
+        assert_eq!(fault.code(), "token_invalid", "{fault}");
+        fault.to_string()
+    }
+
+    #[test]
+    fn the_claim_that_is_wrong_is_named() {
+        let now = get_current_timestamp();
+        for (changes, named) in [
+            (
+                json!({"tertulia": null}),
+                "has a claim `tertulia` that is no object",
+            ),
+            (
+                json!({"tertulia": ["a", true]}),
+                "has a claim `tertulia` that is no object",
+            ),
+            (json!({"exp": "tomorrow"}), "has an `exp` that is no number"),
+            (json!({"nbf": "now"}), "`nbf`"),
+            (json!({"sub": 5}), "has a `sub` that is no text"),
+            (
+                json!({"sub": "i".repeat(257)}),
+                "has a `sub` of more than 256 bytes",
+            ),
+            (json!({"name": 5}), "has a `name` that is no text"),
+            (json!({"jti": 5}), "has a `jti` that is no text"),
+            (
+                json!({"metadata": []}),
+                "has a `metadata` that is no object",
+            ),
+            (
+                json!({"exp": now * 1_000}),
+                "has an `exp` more than 100 years ahead: is it in milliseconds?",
+            ),
+            (
+                json!({"nbf": now * 1_000}),
+                "has an `nbf` more than 100 years ahead: is it in milliseconds?",
+            ),
+            (
+                json!({"tertulia": {"join": true}}),
+                "has no `room` in `tertulia`",
+            ),
+            (
+                json!({"tertulia": {"room": 7}}),
+                "has a `room` in `tertulia` that is no text",
+            ),
+            (
+                json!({"tertulia": {"room": "a", "join": "yes"}}),
+                "has a `join` in `tertulia` that is neither true nor false",
+            ),
+            (
+                json!({"tertulia": {"room": "a", "publish": "camera"}}),
+                "has a `publish` in `tertulia` that is no list",
+            ),
+            (
+                json!({"tertulia": {"room": "a", "publish": ["video"]}}),
+                "has a source in `publish` that this server does not know: it knows microphone, camera and screen",
+            ),
+            (
+                json!({"tertulia": {"room": "a", "record": true}}),
+                "has a grant in `tertulia` that this server does not know: it knows",
+            ),
+        ] {
+            let said = said(&signed(&with(changes.clone()), "old", None));
+            assert!(said.contains(named), "{changes}: {said}");
+        }
+        let mut none = good();
+        none.as_object_mut().expect("an object").remove("tertulia");
+        let said = said(&signed(&none, "old", None));
+        assert!(said.contains("has no claim `tertulia`"), "{said}");
+    }
+
+    #[test]
+    fn what_was_pasted_with_a_token_is_named_and_not_taken() {
+        let good = signed(&good(), "old", None);
+        let good = good.as_str();
+        for (text, named) in [
+            (format!(" {good}"), "has white space"),
+            (format!("{good}\n"), "has white space"),
+            (format!("Bearer {good}"), "has `Bearer ` before it"),
+            (format!(" bearer {good}"), "has `Bearer ` before it"),
+        ] {
+            assert!(said(&Token::from(text)).contains(named), "{named}");
         }
     }
 

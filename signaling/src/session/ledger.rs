@@ -143,6 +143,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether a client has the token that was told last. Nothing changes.
+    pub(crate) fn is_current(&self, nonce: Nonce) -> bool {
+        nonce == self.current
+    }
+
     /// The client has spoken on its connection: it has the token that was told last. `is_numbered`: the message counts.
     pub(crate) fn heard(&mut self, is_numbered: bool) {
         self.last = None;
@@ -178,6 +183,17 @@ mod tests {
             ..first
         };
         assert_eq!(resume(&mut ledger, guess), Err(ResumeFault::Used));
+    }
+
+    #[test]
+    fn the_token_that_was_told_last_alone_is_current() {
+        let mut ledger = Ledger::new(Secret::random());
+        let first = ledger.token();
+        assert!(ledger.is_current(first.nonce) && !ledger.is_current(Nonce::random()));
+        let resumed = ledger.resume(first.nonce, Comeback::Fresh, ALL, None);
+        assert_eq!(resumed, Ok(()));
+        // It may be resumed by again, until the client has shown that it has the next one.
+        assert!(!ledger.is_current(first.nonce) && ledger.is_current(ledger.token().nonce));
     }
 
     #[test]

@@ -462,7 +462,7 @@ async fn the_door_is_that_of_websockets() {
             404,
             "no_such_connection",
         ),
-        (JSON, r#"{"messages":[]}"#, 404, "no_such_connection"),
+        (JSON, r#"{"messages":[]}"#, 400, "bad_json"),
         (JSON, &unknown.to_string(), 404, "no_such_connection"),
         (JSON, &long.to_string(), 413, "message_too_large"),
         (JSON, &many.to_string(), 400, "bad_json"),
@@ -622,4 +622,94 @@ async fn one_request_resumes_a_session_and_leaves() {
     )
     .await;
     assert_eq!(reply["messages"][0]["code"], "no_such_session");
+}
+
+/// A word without a socket: the page of the session with this token is closed.
+async fn close_page(server: &Server, token: &str) -> (u16, Value) {
+    post(server, "send", &json!({"session": token, "closing": true})).await
+}
+
+#[tokio::test]
+async fn a_page_that_says_that_it_is_closed_is_waited_for_briefly() {
+    const LONG: Duration = Duration::from_secs(600);
+    let grace = u32::try_from(LONG.as_millis()).expect("a time");
+    let server = Server::with(|config| config.limits.reconnect_grace_ms = grace.into()).await;
+    let mut ada = server.join("Ada").await;
+    let mut open = Events::open(&server, json!([join("Grace")])).await;
+    let mut cut = Events::open(&server, json!([join("Edsger")])).await;
+    let tokens = [
+        token(&open.find("welcome").await),
+        token(&cut.find("welcome").await),
+    ];
+    drop(cut);
+    away(&mut ada).await;
+    for token in &tokens {
+        assert_eq!(close_page(&server, token).await, (200, json!({})));
+    }
+    // The socket ends with its page.
+    while open.until("\n\n").await.is_some() {}
+    let both_left = async {
+        for _ in 0..2 {
+            ada.find(|message| match message {
+                ServerMessage::ParticipantLeft { reason, .. } => Some(*reason),
+                _ => None,
+            })
+            .await;
+        }
+    };
+    timeout(LONG / 2, both_left)
+        .await
+        .expect("long before the grace ends");
+    for token in &tokens {
+        let (status, reply) = close_page(&server, token).await;
+        assert_eq!((status, &reply["code"]), (404, &json!("no_such_session")));
+    }
+}
+
+#[tokio::test]
+async fn a_late_or_foreign_word_that_a_page_is_closed_does_nothing() {
+    let server = Server::start().await;
+    let mut ada = server.join("Ada").await;
+    let mut page = Events::open(&server, json!([join("Grace")])).await;
+    let first = token(&page.find("welcome").await);
+    // It is closed, and has come back before anybody has missed it.
+    assert_eq!(close_page(&server, &first).await, (200, json!({})));
+    let resume = json!({"type": "resume", "id": 2, "session": first, "fresh": true});
+    let mut page = Events::open(&server, json!([resume])).await;
+    let second = page.find("resumed").await["session"].clone();
+    let second = second.as_str().expect("a token");
+    let (secret, _) = second.split_once('.').expect("two halves");
+    let (_, nonce) = first.split_once('.').expect("two halves");
+    for (token, expected) in [
+        (first.clone(), (409, "session_used")),
+        (format!("{secret}.{secret}"), (409, "session_used")),
+        (format!("{nonce}.{nonce}"), (404, "no_such_session")),
+        ("nonsense".to_owned(), (404, "no_such_session")),
+    ] {
+        let (status, reply) = close_page(&server, &token).await;
+        assert_eq!(
+            (status, reply["code"].as_str()),
+            (expected.0, Some(expected.1)),
+            "{token}"
+        );
+    }
+    page.send(&server, json!([say("still here")])).await;
+    heard(&mut ada, "still here").await;
+}
+
+#[tokio::test]
+async fn a_field_that_a_send_lacks_is_named() {
+    let server = Server::start().await;
+    for (body, field) in [
+        (json!({"messages": []}), "connection"),
+        (json!({"closing": true}), "session"),
+    ] {
+        let (status, reply) = post(&server, "send", &body).await;
+        assert_eq!(
+            (status, &reply["code"]),
+            (400, &json!("bad_json")),
+            "{body}"
+        );
+        assert_eq!(reply["message"], format!("`{field}` is missing."));
+    }
 }

@@ -122,3 +122,55 @@ test("a connection that is being checked is not believed to carry a last word", 
   line.check();
   assert.equal(await Promise.race([line.heard, settle()]), false);
 });
+
+/** @param {boolean} persisted the page is kept, and may be shown again */
+function hide(page, persisted) {
+  page.dispatchEvent(Object.assign(new Event("pagehide"), { persisted }));
+}
+
+/** Lets lines hear of their page, which Node has none of. */
+function withPage(t) {
+  const page = new EventTarget();
+  for (const name of ["addEventListener", "removeEventListener"]) {
+    const before = globalThis[name];
+    globalThis[name] = page[name].bind(page);
+    t.after(() => (globalThis[name] = before));
+  }
+  return page;
+}
+
+const closings = (http) => http.requests.filter(([path, body]) => path === "/call/v1/http/send" && body.closing).map(([, body]) => body);
+
+test("a page that is closed without a WebSocket tells the server, and one that is kept does not", async (t) => {
+  const page = withPage(t);
+  const { http, line, connection } = await joined(t);
+  hide(page, true);
+  hide(page, false);
+  await until(() => closings(http).length > 0);
+  assert.deepEqual(closings(http), [{ session: "S.1", closing: true }]);
+  // The line is cut, and there is no other yet.
+  http.refuses.set("/call/v1/http/events", 503);
+  http.end(connection);
+  await until(() => !line.isUp);
+  hide(page, false);
+  await until(() => closings(http).length === 2);
+  line.close();
+  hide(page, false);
+  await settle();
+  assert.equal(closings(http).length, 2, "who has left says nothing");
+});
+
+test("an open WebSocket tells by its close code that the page is closed", async (t) => {
+  const page = withPage(t);
+  const { http, line, script } = await joined(t);
+  script.isBlocked = false;
+  script.resume = (socket, id) => socket.receive({ type: "resumed", id, session: "S.2", received: 0 });
+  mock.timers.tick(30_000);
+  await until(() => line.kind === "websocket" && line.isUp);
+  hide(page, false);
+  // It is not proven any more: its close code may not arrive.
+  line.check();
+  hide(page, false);
+  await until(() => closings(http).length > 0);
+  assert.deepEqual(closings(http), [{ session: "S.2", closing: true }]);
+});

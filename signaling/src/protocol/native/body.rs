@@ -31,6 +31,12 @@ pub(super) struct Asked<'a> {
     pub(super) wait_ms: u64,
     #[serde(default)]
     pub(super) close: bool,
+    /// The page of `session` is closed.
+    #[serde(default)]
+    pub(super) closing: bool,
+    /// The token of a session. No socket is needed.
+    #[serde(default)]
+    pub(super) session: Option<String>,
     /// Counts up with each body of a connection that has messages. A body whose number has come is not taken again.
     #[serde(default)]
     pub(super) batch: Option<u64>,

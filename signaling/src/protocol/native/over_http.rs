@@ -24,6 +24,7 @@ use super::wire::Wire;
 use super::{session, upgrade};
 use crate::clients::{ClientAddress, client_of};
 use crate::held_open::Place;
+use crate::session::ResumeFault;
 
 /// Longest wait of a poll: proxies end a request that is not answered for 30 s.
 const LONGEST_WAIT_MS: u64 = 25_000;
@@ -186,8 +187,15 @@ pub(crate) async fn send(
     let client = client_of(&parts, &native.trusted_proxies);
     let text = Text::read(&native, &mut parts, client, body).await?;
     let asked = text.asked()?;
-    let line = asked.connection.as_deref().and_then(|id| find(&native, id));
-    let line = line.ok_or_else(no_such_connection)?;
+    if asked.closing {
+        let token = asked.session.ok_or_else(|| lacks("session"))?;
+        drop(text);
+        let closed = session::close_page(&native, &token).await;
+        return closed.map(|()| done()).map_err(no_such_session);
+    }
+    let id = asked.connection.as_deref();
+    let id = id.ok_or_else(|| lacks("connection"))?;
+    let line = find(&native, id).ok_or_else(no_such_connection)?;
     tokio::select! {
         biased;
         is_brought = bring(&line, &asked) => if !is_brought {
@@ -338,4 +346,19 @@ fn let_go(line: &Line) -> NotServed {
 fn no_such_connection() -> NotServed {
     let message = "There is no such connection any more.".to_owned();
     NotServed::new(StatusCode::NOT_FOUND, "no_such_connection", message)
+}
+
+/// A session whose page is closed is not to be told so by this token.
+fn no_such_session(fault: ResumeFault) -> NotServed {
+    let status = match fault {
+        ResumeFault::NoSuchSession => StatusCode::NOT_FOUND,
+        ResumeFault::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::CONFLICT,
+    };
+    NotServed::new(status, fault.code(), fault.sentence().to_owned())
+}
+
+fn lacks(field: &str) -> NotServed {
+    let message = format!("`{field}` is missing.");
+    NotServed::new(StatusCode::BAD_REQUEST, "bad_json", message)
 }

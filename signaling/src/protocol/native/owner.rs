@@ -12,7 +12,7 @@ use super::codec::refuse;
 use super::connection::{Connection, Heard};
 use super::end::End;
 use super::rate::RateLimit;
-use super::session::Knock;
+use super::session::{Closing, Knock, Resumption};
 use super::{ClientFrame, ClientMessage, Native, Offer, ServerMessage, SessionInfo, convert};
 use crate::clients::ClientAddress;
 use crate::room::{Action, Command, Event, Membership, NamedView, Secret, SocketKind, Told};
@@ -41,7 +41,7 @@ pub(super) struct Owner {
 struct Session {
     ledger: Ledger,
     replays: Replays,
-    registered: Registered<Box<Knock>>,
+    registered: Registered<Knock>,
     /// The others know that it has no connection.
     is_told_away: bool,
 }
@@ -70,7 +70,7 @@ impl Opening {
 enum Turn {
     Over(End),
     /// Another connection has taken its place.
-    Moved(Box<Knock>),
+    Moved(Box<Resumption>),
 }
 
 impl From<End> for Turn {
@@ -135,7 +135,7 @@ impl Owner {
             };
             match turn {
                 Turn::Over(end) => break (end, None),
-                Turn::Moved(knock) => match self.go_on(*knock).await {
+                Turn::Moved(resumption) => match self.go_on(*resumption).await {
                     Ok(next) => connected = Some(next),
                     Err((end, connection)) => break (end, Some(connection)),
                 },
@@ -151,10 +151,7 @@ impl Owner {
             info!(%participant, code, "connection ended by a fault");
         }
         for knock in self.session.into_iter().flat_map(|it| it.registered.end()) {
-            let Knock {
-                connection, back, ..
-            } = *knock;
-            let _ = back.send((connection, ResumeFault::NoSuchSession));
+            knock.refuse(ResumeFault::NoSuchSession);
         }
         let leave = self.membership.leave(end.leave_reason());
         let finish = async {
@@ -168,15 +165,18 @@ impl Owner {
     }
 
     /// Goes on with another connection.
-    async fn go_on(&mut self, knock: Knock) -> Result<(Connection, Opening), (End, Connection)> {
-        let Knock {
+    async fn go_on(
+        &mut self,
+        resumption: Resumption,
+    ) -> Result<(Connection, Opening), (End, Connection)> {
+        let Resumption {
             connection,
             id,
             comeback,
             offer,
             views,
             ..
-        } = knock;
+        } = resumption;
         match comeback {
             Comeback::After(number) => self.membership.events.rewind(number),
             Comeback::Fresh => {
@@ -214,9 +214,10 @@ impl Owner {
     }
 
     /// Waits without a connection, until another comes or the grace ends.
-    async fn wait(&mut self, is_page: bool, away: Away<Box<Knock>>) -> Turn {
+    async fn wait(&mut self, mut is_page: bool, away: Away<Knock>) -> Turn {
         let grace = grace_after(is_page, self.native.limits.reconnect_grace());
         let since = Instant::now();
+        let mut until = since + grace;
         let evicted = self.membership.events.evicted();
         debug!(participant = %self.membership.participant, "session has no connection");
         let turn = loop {
@@ -228,6 +229,11 @@ impl Owner {
                     false => break End::no_memory().into(),
                 },
                 knock = knocked(&mut self.session) => match self.judge(knock) {
+                    // Its page was closed: it is waited for no longer than if its connection had said so.
+                    Some(Turn::Over(End::Gone { .. })) => {
+                        is_page = true;
+                        until = until.min(Instant::now() + PAGE_TIME);
+                    }
                     Some(turn) => break turn,
                     None => continue,
                 },
@@ -237,35 +243,39 @@ impl Owner {
                     }
                     self.membership.presence(false).await;
                 }
-                () = sleep_until(since + grace) => break End::Gone { is_page }.into(),
+                () = sleep_until(until) => break End::Gone { is_page }.into(),
             }
         };
         drop(away);
         turn
     }
 
-    /// Looks at a connection that wants this session. None: it was refused.
-    fn judge(&mut self, knock: Option<Box<Knock>>) -> Option<Turn> {
+    /// Looks at a connection that wants this session, or at the word that its page is closed. None: it was refused.
+    fn judge(&mut self, knock: Option<Knock>) -> Option<Turn> {
         // Another session has the secret now.
         let Some(knock) = knock else {
             return Some(End::replaced().into());
         };
         let kept = self.membership.events.kept();
-        let judged = match &mut self.session {
-            Some(session) => {
-                let wait = session.replays.wait(Instant::now());
-                let ledger = &mut session.ledger;
-                ledger.resume(knock.nonce, knock.comeback, kept, wait)
-            }
-            None => Err(ResumeFault::NoSuchSession),
+        let Some(session) = &mut self.session else {
+            knock.refuse(ResumeFault::NoSuchSession);
+            return None;
         };
-        match judged {
-            Ok(()) => Some(Turn::Moved(knock)),
-            Err(fault) => {
-                let Knock {
-                    connection, back, ..
-                } = *knock;
-                let _ = back.send((connection, fault));
+        let ledger = &mut session.ledger;
+        let judged = match &knock {
+            Knock::Resume(it) => {
+                let wait = session.replays.wait(Instant::now());
+                ledger.resume(it.nonce, it.comeback, kept, wait)
+            }
+            // A page that has come back has used this one: the late word is not about it.
+            Knock::Closing(Closing { nonce, .. }) if ledger.is_current(*nonce) => Ok(()),
+            Knock::Closing(_) => Err(ResumeFault::Used),
+        };
+        match (judged, knock) {
+            (Ok(()), Knock::Resume(resumption)) => Some(Turn::Moved(resumption)),
+            (Ok(()), Knock::Closing(_)) => Some(End::Gone { is_page: true }.into()),
+            (Err(fault), knock) => {
+                knock.refuse(fault);
                 None
             }
         }
@@ -504,8 +514,8 @@ fn grace_after(is_page: bool, grace: Duration) -> Duration {
     }
 }
 
-/// The next connection that wants the session.
-async fn knocked(session: &mut Option<Session>) -> Option<Box<Knock>> {
+/// The next word to the owner of the session.
+async fn knocked(session: &mut Option<Session>) -> Option<Knock> {
     match session {
         Some(session) => session.registered.knocked().await,
         None => std::future::pending().await,

@@ -17,8 +17,21 @@ use crate::room::{
 };
 use crate::session::{Comeback, Nonce, ResumeFault, Token};
 
+/// A word to the owner of a session, from beside its connection.
+pub(super) enum Knock {
+    Resume(Box<Resumption>),
+    Closing(Closing),
+}
+
+/// The page of a session is closed. It may be loading again.
+pub(super) struct Closing {
+    pub(super) nonce: Nonce,
+    /// The way back, for one that is refused. Dropped: it was accepted.
+    pub(super) back: oneshot::Sender<ResumeFault>,
+}
+
 /// A connection that wants to resume a session.
-pub(super) struct Knock {
+pub(super) struct Resumption {
     pub(super) connection: Connection,
     pub(super) id: Option<u32>,
     pub(super) nonce: Nonce,
@@ -27,6 +40,33 @@ pub(super) struct Knock {
     pub(super) views: Vec<NamedView>,
     /// The way back, for a connection that is refused.
     pub(super) back: oneshot::Sender<(Connection, ResumeFault)>,
+}
+
+impl Knock {
+    pub(super) fn refuse(self, fault: ResumeFault) {
+        match self {
+            Self::Resume(resumption) => {
+                let Resumption {
+                    connection, back, ..
+                } = *resumption;
+                let _ = back.send((connection, fault));
+            }
+            Self::Closing(closing) => {
+                let _ = closing.back.send(fault);
+            }
+        }
+    }
+}
+
+/// Tells the owner of a session that its page is closed.
+pub(super) async fn close_page(native: &Native, token: &str) -> Result<(), ResumeFault> {
+    let token: Token = token.parse().map_err(|_| ResumeFault::NoSuchSession)?;
+    let (back, refusal) = oneshot::channel();
+    let nonce = token.nonce;
+    let closing = Knock::Closing(Closing { nonce, back });
+    let knocked = native.sessions.knock(&token.secret, closing);
+    knocked.map_err(|(_, fault)| fault)?;
+    refusal.await.map_or(Ok(()), Err)
 }
 
 /// A join that was accepted.
@@ -134,7 +174,7 @@ async fn resume_session(
         return Some(refused((connection, ResumeFault::NoSuchSession)));
     };
     let (back, refusal) = oneshot::channel();
-    let knock = Knock {
+    let knock = Knock::Resume(Box::new(Resumption {
         connection,
         id,
         nonce: token.nonce,
@@ -142,9 +182,9 @@ async fn resume_session(
         offer: resume.offer,
         views,
         back,
-    };
-    if let Err((knock, fault)) = sessions.knock(&token.secret, Box::new(knock)) {
-        return Some(refused((knock.connection, fault)));
+    }));
+    if let Err((knock, fault)) = sessions.knock(&token.secret, knock) {
+        knock.refuse(fault);
     }
     // Dropped: the owner has taken the connection.
     refusal.await.ok().map(refused)

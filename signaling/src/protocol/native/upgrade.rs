@@ -37,7 +37,7 @@ pub(crate) struct Native {
     pub(super) rooms: Rooms,
     pub(super) limits: Limits,
     pub(super) greeting: Greeting,
-    pub(super) sessions: Sessions<Box<Knock>>,
+    pub(super) sessions: Sessions<Knock>,
     pub(super) trusted_proxies: Vec<Network>,
     /// Sockets that are emulated over HTTP.
     pub(super) sockets: Sockets,
