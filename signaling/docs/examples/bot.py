@@ -4,6 +4,7 @@
 
 It says each line of its standard input (terminal or pipe) in the chat and as data. At the end of input it leaves.
 It prints JSON lines: all messages of the server, what its data channel does, and every 25th frame of each m-line.
+A server that asks for an access token takes it in the message `join`: add `token=TOKEN` to it in `main`, without `Bearer`.
 aiortc cannot offer RIDs, so the bot sends no simulcast: its picture has one encoding, known by its SSRC.
 """
 import asyncio, contextlib, itertools, json, sys

@@ -13,6 +13,7 @@ use super::claims::{Claims, TOKEN_ID_BYTES};
 use super::fault::TokenFault;
 use super::keys::{Keys, SECRET_BYTES};
 use super::token::{TOKEN_BYTES, Token};
+use super::verify::WRONG_SIGNATURE;
 
 /// A token that cannot be made.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum IssueError {
     /// The private key does not belong to the public one.
     #[error("the key signs what it does not verify: its `d` does not belong to its `x`")]
     Mismatch,
+    /// No server would take it, for this reason.
+    #[error("no server would take the token: {0}")]
+    Useless(TokenFault),
     /// Its id has more than 64 bytes, or none.
     #[error("the token's id must have 1 to 64 bytes")]
     Id,
@@ -90,7 +94,8 @@ impl Keys {
             return Err(IssueError::TooLong);
         }
         match self.verify(&token, claims.room()) {
-            Err(TokenFault::Invalid(_)) => Err(IssueError::Mismatch),
+            Err(TokenFault::Invalid(WRONG_SIGNATURE)) => Err(IssueError::Mismatch),
+            Err(fault @ TokenFault::Invalid(_)) => Err(IssueError::Useless(fault)),
             Err(TokenFault::Revoked) => Err(IssueError::Revoked),
             _ => Ok(token),
         }
@@ -120,6 +125,20 @@ mod tests {
 
     fn keys(set: &serde_json::Value) -> Keys {
         Keys::from_json(&json!({ "keys": set }).to_string()).expect("keys")
+    }
+
+    #[test]
+    fn a_token_that_no_server_would_take_is_not_made() {
+        let keys = keys(&json!([{"kty": "oct", "kid": "a", "k": secret(32)}]));
+        let mut claims = Claims::join("a", Permissions::all());
+        let refused = |claims: &Claims, valid| {
+            let refused = keys.issue(claims, valid, None).expect_err("refused");
+            assert!(matches!(refused, IssueError::Useless(_)), "{refused}");
+            refused.to_string()
+        };
+        assert!(refused(&claims, HOUR * 24 * 366 * 100).contains("`exp`"));
+        claims.identity = Some("i".repeat(257));
+        assert!(refused(&claims, HOUR).contains("`sub`"));
     }
 
     #[test]

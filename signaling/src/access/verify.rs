@@ -42,7 +42,7 @@ impl Keys {
         let mut keys = self.candidates(&header)?.into_iter();
         let claims = loop {
             let Some(key) = keys.next() else {
-                return Err(TokenFault::Invalid("has a wrong signature"));
+                return Err(TokenFault::Invalid(WRONG_SIGNATURE));
             };
             match decode::<Object<Claims>>(text, &key.verifies, &validation(header.alg)) {
                 Ok(token) => break token.claims.0,
@@ -120,6 +120,7 @@ impl Keys {
     }
 }
 
+pub(super) const WRONG_SIGNATURE: &str = "has a wrong signature";
 const OTHER_ALGORITHM: &str = "is signed with neither HS256 nor EdDSA";
 const OTHER_HEADER: &str =
     "is signed with neither HS256 nor EdDSA, or has a header of another form";

@@ -60,9 +60,12 @@ pub(super) async fn serve(
     uri: Uri,
 ) -> Response {
     let path = match uri.path().trim_start_matches('/') {
-        "" => "index.html",
-        path => path,
+        folder if folder.is_empty() || folder.ends_with('/') => {
+            Cow::from(format!("{folder}index.html"))
+        }
+        path => Cow::from(path),
     };
+    let path = &*path;
     let asset = match is_plain(path) {
         true => assets.get(path).await,
         false => None,

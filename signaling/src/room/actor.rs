@@ -367,7 +367,12 @@ impl Room {
             _counted: Counted::new(&self.shared.participants),
         };
         participant.weigh();
-        info!(room = %self.name, participant = %id, token = token.id, "participant joined");
+        info!(
+            room = %self.name, participant = %id, token = token.id,
+            identity = participant.identity.as_deref(),
+            client = participant.client.as_ref().map(tracing::field::display),
+            "participant joined"
+        );
         self.report(|| Change::Joined(participant.person()));
         self.tell_others(&id, Event::ParticipantJoined(participant.info()));
         self.by_order.insert(participant.order, id.clone());

@@ -234,6 +234,12 @@ async fn the_page_is_served_from_a_folder() {
         "text/javascript; charset=utf-8"
     );
 
+    assert_eq!(get(server.addr, "/ui/").await.status, 404, "no page in it");
+    std::fs::write(folder.0.join("web/ui/index.html"), "<!doctype x>").expect("file");
+    let inner = get(server.addr, "/ui/").await;
+    assert_eq!((inner.status, inner.body.as_str()), (200, "<!doctype x>"));
+    assert_eq!(inner.headers["content-type"], "text/html; charset=utf-8");
+
     let tag = &script.headers["etag"];
     let again = get_with(
         server.addr,

@@ -554,7 +554,7 @@ async fn each_is_one_line_of_the_log_by_its_id_and_never_by_its_token() {
     let line = |action: &str| json!({"message": "moderated", "room": "room", "actor": ada.id, "action": action, "invitation": id});
     let expected = [
         line("invite"),
-        json!({"message": "participant joined", "room": "room", "participant": welcome.participant, "token": id}),
+        json!({"message": "participant joined", "room": "room", "participant": welcome.participant, "token": id, "client": "127.0.0.1"}),
         line("revoke"),
         json!({
             "message": "moderation refused", "room": "room", "actor": ada.id, "action": "revoke",

@@ -674,6 +674,11 @@ async fn each_action_of_a_moderator_is_one_line_with_the_ids_of_all() {
     };
     let refusal = grace.refusal(remove(&ada)).await;
     assert_eq!(refusal.code, "not_allowed");
+    let mute = Moderate::Mute {
+        track: "t".repeat(100),
+    };
+    let refusal = ada.refusal(ClientMessage::Moderate(mute)).await;
+    assert_eq!(refusal.code, "no_such_track");
     ada.expect_ok(remove(&grace)).await;
     assert_eq!(stopped(&mut process).await, Some(0));
     let mut logged = String::new();
@@ -686,7 +691,11 @@ async fn each_action_of_a_moderator_is_one_line_with_the_ids_of_all() {
     let expected = [
         serde_json::json!({
             "message": "moderation refused", "room": "room", "actor": grace.id, "action": "remove",
-            "code": "not_allowed",
+            "code": "not_allowed", "subject": ada.id,
+        }),
+        serde_json::json!({
+            "message": "moderation refused", "room": "room", "actor": ada.id, "action": "mute",
+            "code": "no_such_track", "track": "t".repeat(64),
         }),
         serde_json::json!({
             "message": "moderated", "room": "room", "actor": ada.id, "action": "remove",
@@ -694,4 +703,37 @@ async fn each_action_of_a_moderator_is_one_line_with_the_ids_of_all() {
         }),
     ];
     assert_eq!(lines.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_page_by_which_nobody_joins_is_no_fault_in_the_log() {
+    let name = format!("tertulia-nobody-joins-{}.toml", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, "[limits]\njoin_timeout_ms = 2000\n").expect("written");
+    let path = file.to_str().expect("a path");
+    let logged = ["--log", "json", "--log-filter", "debug"];
+    let mut command = from_shell(":", &[&["--config", path], &logged[..]].concat());
+    command.env_remove("RUST_LOG").stderr(Stdio::piped());
+    let mut process = Process::spawn(command).await;
+    std::fs::remove_file(&file).expect("it was there");
+    let mut stderr = process.child.stderr.take().expect("stderr");
+    let mut client = Client::connect(&process.url()).await;
+    assert_eq!(client.next_refusal().await.code, "join_timeout");
+    assert_eq!(stopped(&mut process).await, Some(0));
+    let mut logged = String::new();
+    stderr.read_to_string(&mut logged).await.expect("text");
+    let lines = logged.lines().filter_map(|line| {
+        let json: serde_json::Value = serde_json::from_str(line).expect(line);
+        let message = json["fields"]["message"].as_str()?;
+        message.starts_with("connection ended").then(|| {
+            let address = json["fields"]["address"].clone();
+            (json["level"].clone(), message.to_owned(), address)
+        })
+    });
+    let expected = (
+        "DEBUG".into(),
+        "connection ended: nobody joined by it in time".to_owned(),
+        "127.0.0.1".into(),
+    );
+    assert_eq!(lines.collect::<Vec<_>>(), [expected]);
 }

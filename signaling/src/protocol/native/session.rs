@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::codec::{Refused, refuse};
 use super::connection::Connection;
@@ -16,6 +16,9 @@ use crate::room::{
     self, Action, Entrant, Entry, Membership, NamedView, Secret, Waiting, room_name,
 };
 use crate::session::{Comeback, Nonce, ResumeFault, Token};
+
+/// The code of a connection by which nobody has joined.
+const JOIN_TIMEOUT: &str = "join_timeout";
 
 /// A word to the owner of a session, from beside its connection.
 pub(super) enum Knock {
@@ -124,8 +127,15 @@ pub(super) async fn run(mut connection: Connection, native: Arc<Native>) {
                 }
             }
             Err(end) => {
-                if let End::Fault { code, .. } = end {
-                    info!(code, "connection ended by a fault");
+                let address = connection.client.as_ref().map(tracing::field::display);
+                if let End::Fault {
+                    code: JOIN_TIMEOUT, ..
+                } = end
+                {
+                    // Nothing is wrong: a page shows who is in the room until its person joins.
+                    debug!(address, "connection ended: nobody joined by it in time");
+                } else if let End::Fault { code, .. } = end {
+                    info!(address, code, "connection ended by a fault");
                 }
                 return connection.finish(end).await;
             }
@@ -217,7 +227,7 @@ impl Hall {
                 () = sleep_until(self.until) => {
                     let seconds = patience.as_secs_f32();
                     let message = format!("No `join` came within {seconds} s.");
-                    return Err(End::policy("join_timeout", message));
+                    return Err(End::policy(JOIN_TIMEOUT, message));
                 }
                 () = connection.hold.stop.stopped() => return Err(End::ServerShutdown),
             };

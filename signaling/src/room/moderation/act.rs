@@ -19,6 +19,42 @@ pub(super) struct Act {
     request: Option<u32>,
     code: &'static str,
     on: Option<bool>,
+    /// The ids that the moderator named, for the log: a refused one may have found nobody.
+    about: About,
+}
+
+/// Ids that a client named. It may have made them up.
+#[derive(Default)]
+struct About {
+    participant: Option<String>,
+    track: Option<String>,
+}
+
+/// Characters of an id in the log: more than any id of the server's has.
+const SHOWN_CHARS: usize = 64;
+
+impl About {
+    fn of(wish: &Moderate) -> Self {
+        let shown = |id: &String| Some(id.chars().take(SHOWN_CHARS).collect());
+        match wish {
+            Moderate::Mute { track } => Self {
+                track: shown(track),
+                ..Self::default()
+            },
+            Moderate::AskUnmute { participant }
+            | Moderate::Remove { participant }
+            | Moderate::Ban { participant }
+            | Moderate::Admit { participant }
+            | Moderate::Deny { participant }
+            | Moderate::LowerHand { participant } => Self {
+                participant: shown(participant),
+                ..Self::default()
+            },
+            Moderate::Lock(_) | Moderate::WaitingRoom(_) | Moderate::Chat(_) | Moderate::End => {
+                Self::default()
+            }
+        }
+    }
 }
 
 impl Act {
@@ -29,6 +65,7 @@ impl Act {
             request,
             code,
             on: None,
+            about: About::default(),
         }
     }
 }
@@ -69,6 +106,7 @@ impl Room {
     ) {
         let act = Act {
             on: wish.on(),
+            about: About::of(&wish),
             ..Act::of(from, request, wish.code())
         };
         if let Err(refusal) = self.check_moderates(from) {
@@ -121,7 +159,13 @@ impl Room {
 
     /// Counts, logs and reports an action.
     pub(super) fn note(&self, act: &Act, done: Result<Subject, Refusal>) -> Result<(), Refusal> {
-        let Act { by, code, on, .. } = act;
+        let Act {
+            by,
+            code,
+            on,
+            about,
+            ..
+        } = act;
         match done {
             Ok(Subject {
                 participant,
@@ -149,7 +193,7 @@ impl Room {
                 self.shared.moderation_refused.count(refusal.code);
                 info!(
                     room = %self.name, actor = %by, action = code, code = refusal.code,
-                    "moderation refused"
+                    subject = about.participant, track = about.track, "moderation refused"
                 );
                 Err(refusal)
             }
