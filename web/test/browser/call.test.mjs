@@ -246,7 +246,8 @@ test("sound that the browser holds back comes with a click", async () => {
   const page = await openPage(browser, "about:blank");
   await page.addInitScript(holdSoundBack);
   await page.goto(autojoin(server.url, "Fay", { room: ROOM, mic: "0", camera: "0" }));
-  await page.locator(".banner.hint", { hasText: "until you click" }).waitFor(PATIENCE);
+  const hint = page.locator(".banner.hint", { hasText: "until you click" });
+  await hint.waitFor(PATIENCE);
   const paused = (wanted) =>
     page.waitForFunction(
       ([players, held]) => {
@@ -257,9 +258,9 @@ test("sound that the browser holds back comes with a click", async () => {
       PATIENCE,
     );
   await paused(true);
-  await page.locator(".banner.hint button").click();
+  await hint.locator("button").click();
   await paused(false);
-  assert.equal(await page.locator(".banner.hint").isVisible(), false);
+  assert.equal(await hint.isVisible(), false);
   await page.context().close();
 });
 
