@@ -55,6 +55,9 @@ const iceServer = record({
 /** The relay's decisions and counters for one track it sends us. */
 const subscription = record({
   track: text,
+  publisher: optional(text),
+  source: optional(source),
+  kind: optional(mediaKind),
   mid: nullable(text),
   layer: nullable(count),
   temporal: nullable(count),

@@ -176,6 +176,19 @@ pub enum Source {
     Other,
 }
 
+impl Source {
+    /// Its name in messages.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Camera => "camera",
+            Self::Microphone => "microphone",
+            Self::Screen => "screen",
+            Self::ScreenAudio => "screen_audio",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Everyone in the room is sent it.
 const METADATA_BYTES: usize = 4 * 1024;
 /// m-lines of the largest offer the relay accepts.

@@ -3,6 +3,7 @@
 use super::actor::Room;
 use super::participant::Participant;
 use super::registry::Inspection;
+use super::stats::TrackOf;
 use super::{ParticipantId, ParticipantStats, PeerStats, RoomStats, SocketKind};
 use crate::media::{PeerId, SfuError, stats};
 
@@ -86,7 +87,18 @@ impl Room {
 
     fn name_stats(&self, stats: stats::PeerStats) -> PeerStats {
         let viewer = |peer| self.peers.get(&peer).cloned();
-        PeerStats::named(stats, |track| self.name_of(track), viewer)
+        let of_track = |id| {
+            let (publisher, name) = self.tracks.get(&id)?;
+            let tracks = &self.participants.get(publisher)?.tracks;
+            let info = &tracks.iter().find(|track| track.id == id)?.info;
+            Some(TrackOf {
+                name: name.clone(),
+                publisher: publisher.clone(),
+                source: info.source,
+                kind: info.kind,
+            })
+        };
+        PeerStats::named(stats, of_track, viewer)
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::{ParticipantId, TrackName};
+use super::{ParticipantId, Source, TrackName};
 use crate::media::{MediaKind, PeerId, TrackId, stats as media};
 
 /// Everyone in a room, in the order they joined.
@@ -150,6 +150,12 @@ pub struct LayerStats {
 pub struct SubscriptionStats {
     /// The track's id.
     pub track: TrackName,
+    /// The participant whose track it is.
+    pub publisher: ParticipantId,
+    /// Its source, as its publisher says.
+    pub source: &'static str,
+    /// `audio` or `video`.
+    pub kind: &'static str,
     /// The m-line that carries it.
     pub mid: Option<String>,
     /// The layer that is sent.
@@ -180,11 +186,26 @@ pub struct SubscriptionStats {
     pub fraction_lost: f64,
 }
 
+/// A track as people know it.
+pub(super) struct TrackOf {
+    pub(super) name: TrackName,
+    pub(super) publisher: ParticipantId,
+    pub(super) source: Source,
+    pub(super) kind: MediaKind,
+}
+
+fn kind_name(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
+    }
+}
+
 impl PeerStats {
     /// A track without a name has just ended and is left out, and so is a viewer who has just left.
     pub(super) fn named(
         stats: media::PeerStats,
-        name: impl Fn(TrackId) -> Option<TrackName>,
+        of_track: impl Fn(TrackId) -> Option<TrackOf>,
         viewer: impl Fn(PeerId) -> Option<ParticipantId>,
     ) -> Self {
         let published = stats.published.into_iter();
@@ -199,10 +220,16 @@ impl PeerStats {
             packets_over_rate: stats.packets_over_rate,
             bandwidth: stats.bandwidth.into(),
             published: published
-                .filter_map(|stats| Some(PublishedStats::named(name(stats.track)?, stats, &viewer)))
+                .filter_map(|stats| {
+                    Some(PublishedStats::named(
+                        of_track(stats.track)?.name,
+                        stats,
+                        &viewer,
+                    ))
+                })
                 .collect(),
             subscriptions: subscriptions
-                .filter_map(|stats| Some(SubscriptionStats::named(name(stats.track)?, stats)))
+                .filter_map(|stats| Some(SubscriptionStats::named(of_track(stats.track)?, stats)))
                 .collect(),
         }
     }
@@ -224,10 +251,7 @@ impl PublishedStats {
         });
         Self {
             track,
-            kind: match stats.kind {
-                MediaKind::Audio => "audio",
-                MediaKind::Video => "video",
-            },
+            kind: kind_name(stats.kind),
             codec: stats.codec,
             keyframe_requests: stats.keyframe_requests,
             streams_begun_anew: stats.streams_begun_anew,
@@ -276,9 +300,12 @@ impl From<media::LayerStats> for LayerStats {
 }
 
 impl SubscriptionStats {
-    fn named(track: TrackName, stats: media::SubscriptionStats) -> Self {
+    fn named(of: TrackOf, stats: media::SubscriptionStats) -> Self {
         Self {
-            track,
+            track: of.name,
+            publisher: of.publisher,
+            source: of.source.as_str(),
+            kind: kind_name(of.kind),
             mid: stats.mid,
             layer: stats.layer,
             temporal: stats.temporal,
@@ -362,8 +389,15 @@ mod tests {
             subscriptions: vec![subscription],
             bandwidth: media::BandwidthStats::default(),
         };
-        let name = |_| Some(TrackName::random());
-        PeerStats::named(peer, name, |_| Some(ParticipantId::random()))
+        let of_track = |_| {
+            Some(TrackOf {
+                name: TrackName::random(),
+                publisher: ParticipantId::random(),
+                source: Source::Camera,
+                kind: MediaKind::Video,
+            })
+        };
+        PeerStats::named(peer, of_track, |_| Some(ParticipantId::random()))
     }
 
     /// `bandwidth.loss`, `published[].layers[].rid`.

@@ -425,7 +425,13 @@ async fn operators_see_what_everybody_in_a_room_gets() {
     assert_eq!(peer["bandwidth"]["limited_by"], "delay");
     let subscriptions = peer["subscriptions"].as_array().expect("subscriptions");
     let camera = subscriptions.iter().find(|s| s["track"] == camera_name);
-    assert!(camera.expect("the camera").get("target").is_some());
+    let camera = camera.expect("the camera");
+    assert!(camera.get("target").is_some());
+    assert_eq!(camera["publisher"], *ada.id);
+    assert_eq!(
+        (&camera["source"], &camera["kind"]),
+        (&"camera".into(), &"video".into())
+    );
     let none = get(admin, "/stats?room=none").await;
     assert_eq!(none.status, 404);
     assert!(
