@@ -58,11 +58,12 @@ pub(crate) fn router(
             "/v1/http/send",
             post(native::send).options(native::preflight),
         )
-        .with_state(native)
-        .layer(from_fn_with_state(Arc::new(origins), origin::check));
+        .with_state(native);
     if let Some(hosts) = hosts {
         sockets = sockets.layer(from_fn_with_state(Arc::new(hosts), host::check));
     }
+    // Asked first: where a proxy asks by another name than the page's, that is what its operator has to know.
+    sockets = sockets.layer(from_fn_with_state(Arc::new(origins), origin::check));
     Router::new()
         .route("/healthz", get(health::healthz))
         .with_state(rooms)

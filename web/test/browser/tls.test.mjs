@@ -92,7 +92,7 @@ test("an address without https:// leads to the page over TLS", async () => {
 });
 
 test("a page that is not on HTTPS says why there is no camera, and what to do", async () => {
-  const server = await Server.start({ arrange: async () => [] });
+  const server = await Server.start({ arrange: async () => ["--allowed-host", HOST] });
   try {
     const page = await openPage(browser, `${named(server, "http:")}?room=hall`);
     const note = page.locator(".preview-note", { hasText: "https://" });
