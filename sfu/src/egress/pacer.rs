@@ -500,6 +500,36 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_takes_nothing_holds_everything_back_in_order_whatever_the_rate() {
+        for rate in [None, Some(1_000_000)] {
+            let start = Instant::now();
+            let mut pacer = Pacer::default();
+            pacer.set_rate(start, rate);
+            pacer.set_blocked(start, true);
+            for sequence in 1..=2 {
+                assert!(!pacer.admits(start, 1_000));
+                pacer.push(start, paced(sequence));
+            }
+            assert!(!pacer.admits_repair(start, 0, repair(9)));
+            assert!(pacer.next(start + BLOCKED).is_none());
+            // It is looked at meanwhile, so that late pictures are dropped.
+            assert_eq!(pacer.poll_timeout(), Some(start + 2 * BLOCKED));
+            let now = start + BLOCKED;
+            pacer.set_blocked(now, false);
+            assert!(!pacer.admits(now, 1_000), "what waited goes first");
+            assert!(matches!(pacer.next(now), Some(Next::Repair(0, _))));
+            for expected in 1..=2 {
+                let next = pacer.next(now);
+                assert!(
+                    matches!(next, Some(Next::Media(paced)) if paced.source.sequence == expected),
+                    "{next:?}"
+                );
+            }
+            assert!(pacer.admits(now, 1_000));
+        }
+    }
+
+    #[test]
     fn repairs_do_not_hold_up_what_has_waited_for_half_of_a_bounded_wait() {
         let start = Instant::now();
         let mut pacer = Pacer::default();

@@ -141,7 +141,7 @@ enum Phase {
     Ended,
 }
 
-/// What a datagram of DTLS brought.
+/// The outcome of a DTLS datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Came {
     /// Nothing that authenticates.

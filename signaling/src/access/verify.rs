@@ -184,7 +184,7 @@ fn unread(text: &str, key: &Key, algorithm: Algorithm) -> Option<Map<String, Val
     Some(read.ok()?.claims.0)
 }
 
-/// What was pasted along with a token.
+/// The fault of a token that has something else around it.
 fn pasted(text: &str) -> Option<&'static str> {
     let head = text.trim_start().as_bytes().get(..BEARER.len());
     if head.is_some_and(|head| head.eq_ignore_ascii_case(BEARER)) {

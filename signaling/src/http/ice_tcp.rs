@@ -1,7 +1,7 @@
 //! ICE over TCP (RFC 6544) on the listener of HTTP: for those whose network lets no UDP through.
 //!
-//! What arrives tells it apart: a frame begins with its length, which is below 600 for a STUN check, so that the first
-//! byte is 0 to 2. A TLS record begins with 22, and a request of HTTP with a capital.
+//! The first byte tells it apart: a frame begins with its length, which is below 600 for a STUN check, so that it
+//! is 0 to 2. A TLS record begins with 22, and a request of HTTP with a capital.
 //!
 //! The first frame must be a STUN check that authenticates with a peer of the relay. Before that a connection is a
 //! visitor like any other of the listener, and gives way to others where there are too many; the relay knows nothing
@@ -225,25 +225,20 @@ async fn read(socket: &TcpStream, frames: &mut Frames) -> io::Result<usize> {
 
 /// Exchanges datagrams. Cancel-safe waits alone are selected from, so that no byte is lost.
 async fn pump(socket: &TcpStream, mut frames: Frames, mut stream: Stream) -> io::Result<()> {
-    let mut out = Outgoing::default();
-    let mut stuck_until = None;
+    let mut out = Outgoing::new();
     loop {
         let may_read = push_all(&mut frames, &mut stream)?;
         out.fill(&mut stream);
-        if out.is_empty() {
-            stuck_until = None;
-            if stream.is_closed() {
-                return Ok(());
-            }
+        if out.is_empty() && stream.is_closed() {
+            return Ok(());
         }
-        let until = *stuck_until.get_or_insert_with(|| Instant::now() + PATIENCE);
         tokio::select! {
             ready = socket.writable(), if !out.is_empty() => {
                 ready?;
                 match socket.try_write(out.rest()) {
                     Ok(written) => {
                         out.written += written;
-                        stuck_until = None;
+                        out.taken_at = Instant::now();
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),
@@ -255,7 +250,7 @@ async fn pump(socket: &TcpStream, mut frames: Frames, mut stream: Stream) -> io:
                 }
             }
             () = stream.changed() => {}
-            () = sleep_until(until), if !out.is_empty() => {
+            () = sleep_until(out.taken_at + PATIENCE), if !out.is_empty() => {
                 let sentence = "the client takes nothing";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, sentence));
             }
@@ -277,13 +272,22 @@ fn push_all(frames: &mut Frames, stream: &mut Stream) -> io::Result<bool> {
 }
 
 /// Frames on their way to the client.
-#[derive(Default)]
 struct Outgoing {
     bytes: Vec<u8>,
     written: usize,
+    /// The time at which the client last took some of it, or at which there was something to take again.
+    taken_at: Instant,
 }
 
 impl Outgoing {
+    fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            written: 0,
+            taken_at: Instant::now(),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.written == self.bytes.len()
     }
@@ -299,6 +303,7 @@ impl Outgoing {
         }
         self.bytes.clear();
         self.written = 0;
+        self.taken_at = Instant::now();
         while self.bytes.len() < WRITE {
             let at = self.bytes.len();
             self.bytes.extend([0; PREFIX]);

@@ -89,14 +89,14 @@ impl Endpoint {
         self.drain(&mut Outcome::default());
     }
 
-    /// Sends close_notify if the handshake is complete. What is left to send.
+    /// Sends close_notify if the handshake is complete. Returns the datagrams left to send.
     pub(super) fn close(mut self) -> VecDeque<Vec<u8>> {
         let _ = self.dtls.close();
         self.drain(&mut Outcome::default());
         self.outgoing
     }
 
-    /// What is left to send of an association that has ended.
+    /// Returns the datagrams left to send of an association that has ended.
     pub(super) fn into_outgoing(self) -> VecDeque<Vec<u8>> {
         self.outgoing
     }

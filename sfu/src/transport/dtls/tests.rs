@@ -342,7 +342,7 @@ fn a_client_with_the_largest_certificate_fails_alone() {
     }
 }
 
-/// What waits for a message's other pieces is bounded, and the end of the handshake when there is more.
+/// The pieces of a message that wait for the others are bounded, and the end of the handshake when there is more.
 #[test]
 fn a_message_in_very_many_fragments_is_not_put_together() {
     let mut pair = Pair::new(|now| Client::connect(now, &[GCM]));

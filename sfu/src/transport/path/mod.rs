@@ -1,7 +1,7 @@
 //! How a peer is reached, and the states that belong to a path.
 //!
 //! A [`Path`] is a plain value. Demultiplexing looks peers up by it, a batch groups packets by it, and only the runtime
-//! looks inside. Another way in, such as a TURN allocation, is another [`StreamKind`] or another variant here, and a
+//! and `stream/` look inside. Another way in, such as a TURN allocation, is another [`StreamKind`] or another variant here, and a
 //! [`Candidate`] to tell clients of it. Workers, ingress and egress do not change for it.
 //!
 //! | state | holds |

@@ -1,4 +1,4 @@
-//! What events are counted with, beside what they really hold.
+//! Events are counted with what they really hold, or a little more.
 
 use std::sync::Arc;
 

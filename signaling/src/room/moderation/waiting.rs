@@ -95,7 +95,7 @@ struct Waiter {
     guest: Guest,
     reply: oneshot::Sender<Result<Joined, Refusal>>,
     since: Instant,
-    /// What it holds, as its address's.
+    /// The memory that it holds, counted for its address.
     _held: Account,
 }
 
