@@ -18,6 +18,7 @@ pub use fault::TokenFault;
 pub use issue::{IssueError, new_key_set, new_token_id};
 pub use keys::{Keys, KeysError};
 pub use token::{TOKEN_BYTES, Token};
+pub(crate) use verify::IDENTITY_BYTES;
 pub use verify::LEEWAY;
 
 /// The rule by which a server lets people in.

@@ -13,7 +13,6 @@ use super::object::Object;
 use super::shape;
 use super::token::{TOKEN_BYTES, Token};
 use crate::hooks::Admission;
-use crate::room::IDENTITY_BYTES;
 
 /// The time by which the clocks of the issuer and of the server may differ: both are set by NTP.
 pub const LEEWAY: Duration = Duration::from_secs(5);
@@ -120,6 +119,8 @@ impl Keys {
     }
 }
 
+/// Bytes of an identity: a key of the embedder's database, which each event about its participant carries.
+pub(crate) const IDENTITY_BYTES: usize = 256;
 pub(super) const WRONG_SIGNATURE: &str = "has a wrong signature";
 const OTHER_ALGORITHM: &str = "is signed with neither HS256 nor EdDSA";
 const OTHER_HEADER: &str =

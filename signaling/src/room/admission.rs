@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use super::IDENTITY_BYTES;
 use super::command::Entrant;
 use super::registry::{Shared, StopSignal};
 use super::{Metadata, Refusal};
@@ -14,9 +15,6 @@ use crate::access::{Claims, Keys, Token, TokenFault};
 use crate::clients::ClientAddress;
 use crate::hooks::{Admission, AnyHooks, JoinRequest, Permissions};
 use crate::names::RoomName;
-
-/// Bytes of an identity: a key of the embedder's database, which each event about its participant carries.
-pub(crate) const IDENTITY_BYTES: usize = 256;
 
 /// Someone who is let in.
 #[derive(Clone, Debug)]

@@ -35,9 +35,9 @@ mod told;
 mod vacancy;
 mod view;
 
+pub(crate) use crate::access::IDENTITY_BYTES;
 pub use crate::metadata::Metadata;
 pub use crate::session::{Inbox, Secret};
-pub(crate) use admission::IDENTITY_BYTES;
 pub(crate) use command::room_name;
 pub use command::{Action, Audience, Carried, Command, Entrant, NamedView, SocketKind, Source};
 pub use event::{
