@@ -256,17 +256,39 @@ impl Link {
         self.bwe.packet_sent_again(sequence);
     }
 
-    /// Records that something authentic came from the viewer.
-    pub(crate) fn hear(&mut self, now: Instant) {
+    /// Records that something authentic came from the viewer; true if it was not heard before.
+    pub(crate) fn hear(&mut self, now: Instant) -> bool {
         self.heard_at = self.heard_at.max(now);
-        if self.hearing == Hearing::Unheard {
-            self.hearing = Hearing::Again;
-            match &mut self.reported {
-                Some(reported) => reported.spare(now),
-                None => self.bwe.set_deaf(now, false),
-            }
-            self.follow(now);
+        if self.hearing != Hearing::Unheard {
+            return false;
         }
+        self.hearing = Hearing::Again;
+        match &mut self.reported {
+            Some(reported) => reported.spare(now),
+            None => self.bwe.set_deaf(now, false),
+        }
+        self.follow(now);
+        true
+    }
+
+    /// Records that packets take another path from now on; true if nothing came over the earlier one.
+    pub(crate) fn move_on(&mut self, now: Instant) -> bool {
+        // It may take what the earlier one did not.
+        self.pacer.set_blocked(now, false);
+        let unheard = std::mem::replace(&mut self.hearing, Hearing::Heard) != Hearing::Heard;
+        self.heard_at = self.heard_at.max(now);
+        let silent = match &mut self.reported {
+            Some(reported) => {
+                reported.spare(now);
+                false
+            }
+            None => self.bwe.move_on(now),
+        };
+        self.follow(now);
+        if unheard || silent {
+            self.returned_at = Some(now);
+        }
+        unheard || silent
     }
 
     /// Whether the viewer is unheard, so that missing feedback says nothing about the link.

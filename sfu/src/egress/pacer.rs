@@ -304,6 +304,11 @@ impl Pacer {
         }
     }
 
+    /// Drops the waiting repairs.
+    pub(crate) fn forget_repairs(&mut self) {
+        self.repairs.clear();
+    }
+
     /// Drops the waiting packets of a slot, which carries something else now.
     pub(crate) fn forget_slot(&mut self, slot: usize) {
         self.retain_media(|paced| paced.slot as usize != slot);

@@ -71,12 +71,18 @@ pub(crate) struct Slot {
     budget: RtxBudget,
     /// Counts of repairs; none before the viewer's first NACK.
     repeats: Option<Repeats>,
+    /// The last number that is not sent again, nor any before it, and the time of that decision.
+    given_up: Option<(u16, Instant)>,
     /// Packets as they were sent, if the viewer sends NACKs without RTX.
     kept: Option<Box<Kept>>,
     /// The memory for those.
     caches: CacheShare,
     pub(crate) media: Box<SectionParameters>,
 }
+
+/// Time after which a number may be another packet's: at a thousand packets a second numbers wrap after a minute, and
+/// receivers ask for ten seconds at most.
+const GIVEN_UP: Duration = Duration::from_secs(10);
 
 /// Bytes of a slot that every packet needs, from the first field of the rewriter that it needs.
 const HOT: usize = offset_of!(Slot, forwarder) + Forwarder::HOT - Rewriter::COLD;
@@ -166,6 +172,7 @@ impl Slot {
             rtx_sequence: seed.rtx_sequence,
             budget: RtxBudget::default(),
             repeats: None,
+            given_up: None,
             kept: None,
             caches,
             earlier: None,
@@ -529,6 +536,25 @@ impl Slot {
         self.sender.sent_since(now, RECENT)
     }
 
+    /// Gives up the packets sent so far: none of them is sent again. A keyframe is to follow them.
+    pub(crate) fn give_up(&mut self, now: Instant) {
+        self.given_up = Some((self.rewriter.highest(), now));
+    }
+
+    /// Ends the picture being sent, as packets of it were dropped: it goes on with a keyframe, of this layer or another.
+    pub(crate) fn shed(&mut self, now: Instant) {
+        if let Some(forwarder) = &mut self.forwarder {
+            forwarder.halt();
+        }
+        self.give_up(now);
+    }
+
+    /// Whether a packet is of the time before [`give_up`](Self::give_up).
+    fn is_given_up(&self, now: Instant, number: u16) -> bool {
+        self.given_up
+            .is_some_and(|(last, at)| now < at + GIVEN_UP && last.wrapping_sub(number) < 0x8000)
+    }
+
     /// Finds the packets that a viewer lacks. Returns how many are refused, as they are on their way already or exceed
     /// the viewer's share.
     pub(crate) fn locate(
@@ -542,9 +568,12 @@ impl Slot {
         let Some(forwarder) = &self.forwarder else {
             return 0;
         };
-        let repeats = self.repeats.get_or_insert_default();
         let mut refused = 0;
         for lost in lost {
+            if self.is_given_up(now, *lost) {
+                refused += 1;
+                continue;
+            }
             let Some((span, sequence)) = self.rewriter.locate(*lost) else {
                 continue;
             };
@@ -554,6 +583,7 @@ impl Slot {
             if span.source.track != forwarder.track || left {
                 continue;
             }
+            let repeats = self.repeats.get_or_insert_default();
             if !repeats.admits(now, *lost, rtt) || !self.budget.take(self.sent.packets) {
                 refused += 1;
                 continue;

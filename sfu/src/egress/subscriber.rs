@@ -502,6 +502,7 @@ impl Subscriber {
                 // Receivers ask for a keyframe themselves, but some only after they have waited 3 s for a picture.
                 let is_heard_again = self.link.feedback(now, feedback);
                 if is_heard_again {
+                    self.give_up_sent(now);
                     requests.extend(self.keyframes_wanted(now));
                 }
             }
@@ -579,6 +580,31 @@ impl Subscriber {
             return;
         };
         requests.extend(keyframe_of(now, slot));
+    }
+
+    /// Records that something authentic came from the viewer.
+    pub(crate) fn hear(&mut self, now: Instant) {
+        if self.link.hear(now) {
+            self.give_up_sent(now);
+        }
+    }
+
+    /// Records that packets take another path from now on; returns keyframe requests if the earlier one was dead.
+    pub(crate) fn move_on(&mut self, now: Instant) -> Vec<Request> {
+        if !self.link.move_on(now) {
+            return Vec::new();
+        }
+        self.give_up_sent(now);
+        self.keyframes_wanted(now)
+    }
+
+    /// Gives up the packets sent so far. Where nothing got through for a second, repairs of all that was sent meanwhile
+    /// would hold up what the viewer needs now: sound of the present, and a keyframe.
+    fn give_up_sent(&mut self, now: Instant) {
+        for (_, slot) in self.slots.iter_mut() {
+            slot.give_up(now);
+        }
+        self.link.pacer.forget_repairs();
     }
 
     /// Requests a keyframe for every video being sent: the packets sent last are lost for good.

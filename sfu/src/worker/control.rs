@@ -40,12 +40,11 @@ impl Worker {
                     self.counters.drop(DropReason::DtlsNotReplaced);
                 }
                 Some(TransportEvent::PathChanged { from, to }) => {
-                    // Another path may take what this one did not.
-                    let pacer = &mut peer.subscriber.link_mut().pacer;
-                    pacer.set_blocked(now, false);
+                    let requests = peer.subscriber.move_on(now);
                     if peer.may_log(now) {
                         tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its path");
                     }
+                    self.pass_on(now, requests);
                 }
                 Some(TransportEvent::PathForgotten(path)) => {
                     self.demux.paths.unbind(path, index.into());

@@ -210,10 +210,8 @@ impl Worker {
         let Some(slot) = peer.subscriber.link_mut().shed(now) else {
             return;
         };
-        if let Some(slot) = peer.subscriber.slot_mut(slot)
-            && let Some(forwarder) = &mut slot.forwarder
-        {
-            forwarder.stop();
+        if let Some(slot) = peer.subscriber.slot_mut(slot) {
+            slot.shed(now);
         }
         self.decide(now, viewer);
     }

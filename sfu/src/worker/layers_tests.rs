@@ -433,6 +433,50 @@ fn a_clean_network_shows_all() {
     }
 }
 
+/// A picture of which waiting packets are dropped goes on with a keyframe, though its layer stays.
+#[test]
+fn a_picture_that_is_shed_goes_on_with_a_keyframe() {
+    for (name, form) in FORMS {
+        let mut rig = Rig::new(form, Network::default(), 2);
+        let target = LayerId {
+            spatial: form.streams.max(form.spatial) - 1,
+            temporal: form.temporal - 1,
+        };
+        rig.forwarder().set_target(Some(target));
+        let mut now = epoch();
+        for _ in 0..60 {
+            now += FRAME;
+            rig.picture(now);
+        }
+        assert_eq!(rig.forwarder().current(), Some(target), "{name}");
+        let dropped = rig.highest.unwrap();
+        let keyframes = rig.oracle.report().keyframes;
+        rig.slot.shed(now);
+        // Packets that were dropped are not sent again: the keyframe replaces them.
+        let mut repairs = Vec::new();
+        rig.slot.locate(now, Some(FRAME), &[dropped], &mut repairs);
+        assert_eq!(repairs, [], "{name}");
+        let before = rig.highest;
+        while rig.highest == before {
+            assert_eq!(rig.oracle.report().keyframes, keyframes, "{name}");
+            now += FRAME;
+            rig.picture(now);
+        }
+        assert_eq!(rig.oracle.report().keyframes, keyframes + 1, "{name}");
+        for _ in 0..60 {
+            now += FRAME;
+            rig.picture(now);
+        }
+        assert_eq!(rig.forwarder().current(), Some(target), "{name}");
+        let report = rig.oracle.finish();
+        assert_eq!(
+            (report.lost, report.frames),
+            (0, report.decodable_frames),
+            "{name}"
+        );
+    }
+}
+
 /// Switches of each form and round: 10,000 of a form in all, fewer where they take long.
 const SWITCHES: usize = if cfg!(debug_assertions) { 100 } else { 1_000 };
 const ROUNDS: usize = 10;

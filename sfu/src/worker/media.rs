@@ -44,7 +44,7 @@ impl Worker {
             return;
         };
         self.schedule.touch(index);
-        peer.subscriber.link_mut().hear(now);
+        peer.subscriber.hear(now);
         match peer.publisher.receive(now, &mut self.tracks, datagram) {
             Receipt::Media(media) => {
                 let packet = &datagram[media.start..];
@@ -175,7 +175,7 @@ impl Worker {
             return;
         };
         let wall = self.config.clock.ntp(now);
-        peer.subscriber.link_mut().hear(now);
+        peer.subscriber.hear(now);
         let mut requests = Vec::new();
         for packet in rtcp::parse_compound(datagram) {
             match packet {
@@ -272,6 +272,15 @@ impl Worker {
             viewer.subscriber.link_mut().pacer.passed(datagram.len());
         }
         sent
+    }
+
+    /// Asks publishers for the keyframes among the requests of a viewer.
+    pub(super) fn pass_on(&mut self, now: Instant, requests: Vec<Request>) {
+        for request in requests {
+            if let Request::Keyframe { track, layer } = request {
+                self.request_keyframe(now, track, layer);
+            }
+        }
     }
 
     /// Asks a publisher for a keyframe, merged with what others ask.

@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::Worker;
 use crate::demux::{Claim, Class};
 use crate::drops::DropReason;
-use crate::egress::Request;
 use crate::index::PeerIx;
 use crate::stats::Decision;
 use crate::transport::{Hold, Path, StunOutcome, stun_answer_tag, stun_local_ufrag};
@@ -36,11 +35,11 @@ impl Worker {
         };
         match peer.transport.handle_stun(now, from, datagram) {
             StunOutcome::Bound | StunOutcome::Refreshed => {
-                peer.subscriber.link_mut().hear(now);
+                peer.subscriber.hear(now);
                 let is_proven = peer.transport.is_proven(now, from);
                 self.claim(now, index, from, is_proven);
             }
-            StunOutcome::Proven => peer.subscriber.link_mut().hear(now),
+            StunOutcome::Proven => peer.subscriber.hear(now),
             StunOutcome::Rejected(reason) => return self.counters.drop(reason),
         }
         self.service(now, index);
@@ -126,11 +125,7 @@ impl Worker {
         if hold.is_some() {
             *self.counters.media_held.entry(reason).or_default() += 1;
         }
-        for request in requests {
-            if let Request::Keyframe { track, layer } = request {
-                self.request_keyframe(now, track, layer);
-            }
-        }
+        self.pass_on(now, requests);
     }
 
     /// Handles a datagram over a shared path. The peer whose keys open it has sent it.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Worker;
-use crate::egress::{KeyframeRequest, Request, SourceTrack};
+use crate::egress::{KeyframeRequest, SourceTrack};
 use crate::error::SfuError;
 use crate::event::{Event, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
@@ -283,11 +283,8 @@ impl Worker {
         let Some(viewer) = self.peers.get_mut(index) else {
             return;
         };
-        for request in viewer.subscriber.keyframes_wanted(now) {
-            if let Request::Keyframe { track, layer } = request {
-                self.request_keyframe(now, track, layer);
-            }
-        }
+        let requests = viewer.subscriber.keyframes_wanted(now);
+        self.pass_on(now, requests);
     }
 
     /// Points new subscriptions at their layers and asks for the keyframes they begin with.

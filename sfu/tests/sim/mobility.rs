@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tertulia_sfu::Event;
+use tertulia_sfu::stats::SubscriptionStats;
 use tertulia_sfu::testing::network::PathModel;
 
 use crate::harness::{Sim, Video};
@@ -138,4 +139,62 @@ fn ice_restarts_by_a_later_offer_and_media_goes_on() {
     sim.join(viewer);
     sim.run(10 * SECOND);
     assert_going_on(&sim, viewer, 5 * SECOND);
+}
+
+/// A receiver asks for everything that an outage has lost. What it needs is the present: repairs of the past would go
+/// before it, and use up the repairs that a later loss needs.
+#[test]
+fn what_an_outage_has_lost_is_not_sent_after_it() {
+    for (seed, kbit, seconds) in [(506, 400, 3), (507, 400, 8), (508, 1_500, 4)] {
+        let mut sim = Sim::new(seed);
+        let publisher = sim.participant(Video::Simulcast);
+        sim.clients[publisher].auto_subscribe = false;
+        let viewer = sim.viewer();
+        let link = PathModel {
+            rate: Some(kbit * 1_000),
+            delay: 20 * MILLISECOND,
+            queue: 300 * MILLISECOND,
+            ..PathModel::LAN
+        };
+        sim.set_path(viewer, link);
+        sim.run(12 * SECOND);
+        // Browsers ask when they have waited for a picture for three seconds; this one never does.
+        sim.clients[viewer].wants_pictures = false;
+        let repairs = |sim: &Sim| {
+            let peer = sim.clients[viewer].peer.unwrap();
+            let subscriptions = sim.relay.peer_stats(peer).unwrap().subscriptions;
+            let counts = |s: &SubscriptionStats| (s.nacks_received, s.retransmitted);
+            let counts = subscriptions.iter().map(counts);
+            counts.fold((0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1))
+        };
+        let pictures = |sim: &Sim| {
+            let reports = sim.clients[viewer].reports().into_iter();
+            let video = reports.filter(|(_, report)| report.dimensions.is_some());
+            let counts = video.map(|(_, report)| report.decodable_frames);
+            counts.sum::<u64>()
+        };
+        let cut = PathModel { loss: 1.0, ..link };
+        sim.set_path(viewer, cut);
+        sim.run(seconds * SECOND);
+        let before = repairs(&sim);
+        let shown = pictures(&sim);
+        sim.set_path(viewer, link);
+        sim.run(5 * SECOND);
+        let what = format!("seed {seed}, {kbit} kbit/s, {seconds} s");
+        let after = repairs(&sim);
+        assert!(after.0 > before.0 + 20, "{what}: it does not ask");
+        assert!(after.1 < before.1 + 5, "{what}: {before:?}, {after:?}");
+        assert!(
+            pictures(&sim) > shown + 75,
+            "{what}: {shown} {}",
+            pictures(&sim)
+        );
+        for (ssrc, report) in sim.clients[viewer].reports() {
+            let freeze = report.longest_freeze;
+            assert!(
+                freeze < seconds * SECOND + SECOND / 2,
+                "{what}: {ssrc:#x} {freeze:?}"
+            );
+        }
+    }
 }

@@ -90,7 +90,11 @@ if (address === null) {
     checkTime(t, "media is back", media.ms, MEDIA_MS.changed);
   }
 
-  const cuts = [[10, 1], ...(isLong ? [[40, 2]] : [])];
+  /**
+   * Seconds, and the most transports: while no media gets through, the page gives a transport up 23 s after the cut, and
+   * each further one after 15 s.
+   */
+  const cuts = [[10, 1], ...(isLong ? [[40, 3]] : [])];
   for (const [seconds, most] of cuts) {
     test(`media that is cut for ${seconds} s, while messages go through, comes back by itself`, async (t) => {
       await inCall("nobody");

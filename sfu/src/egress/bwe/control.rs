@@ -240,6 +240,21 @@ impl BandwidthEstimator {
         self.prober.delay_until(now + 200_000);
     }
 
+    /// Records that packets take another path from now on; true if nothing was heard over the earlier one. What that one
+    /// did not carry says nothing about this one: the cuts for its silence are taken back, and probes tell the rest.
+    pub(super) fn moved(&mut self, now: i64) -> bool {
+        self.begin_anew(now);
+        self.waiting_since = None;
+        let Some(outage) = self.outage.take() else {
+            return false;
+        };
+        self.aimd.raise(now, BETA * outage.before);
+        self.aimd.forget_cause();
+        self.prober.hurry(now);
+        self.prober.delay_until(now + 200_000);
+        true
+    }
+
     /// Forgets losses and the queue of packets sent earlier, which tell nothing any more.
     pub(super) fn begin_anew(&mut self, now: i64) {
         self.losses_from = now;

@@ -2,5 +2,6 @@
 
 mod flow;
 mod harness;
+mod paths;
 mod properties;
 mod scripts;
