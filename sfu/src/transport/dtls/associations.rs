@@ -70,7 +70,10 @@ impl Associations {
     }
 
     /// The certificate that associations must show which begin from now on (RFC 8842 section 5.1).
+    ///
+    /// The first offer may be of a transport that its client has given up meanwhile: then nothing has begun for it.
     pub(crate) fn expect(&mut self, remote_fingerprint: Fingerprint) {
+        self.current.dtls.expect(&remote_fingerprint);
         self.remote_fingerprint = remote_fingerprint;
     }
 

@@ -246,3 +246,27 @@ fn a_client_that_replaces_its_transport_before_it_is_connected_is_followed() {
     assert_eq!(server.told(), ["connected"]);
     assert!(server.hears(&mut again, AWAY, "here"));
 }
+
+#[test]
+fn an_offer_that_comes_before_any_handshake_names_its_certificate() {
+    let now = Instant::now();
+    let given_up = Client::connect(now, &[SHA1, GCM]);
+    let mut server = Server::of(&given_up, now);
+    let mut client = Client::connect(now, &[SHA1, GCM]);
+    server.associations.expect(client.fingerprint());
+    server.exchange(&mut client, HOME);
+    assert_eq!(server.told(), ["connected"]);
+    assert!(server.hears(&mut client, HOME, "here"));
+}
+
+#[test]
+fn a_handshake_goes_on_with_the_certificate_of_its_offer() {
+    let now = Instant::now();
+    let mut client = Client::connect(now, &[SHA1, GCM]);
+    let mut server = Server::of(&client, now);
+    server.take(HOME, &client.poll_transmit().unwrap());
+    let other = Client::connect(now, &[SHA1, GCM]);
+    server.associations.expect(other.fingerprint());
+    server.exchange(&mut client, HOME);
+    assert_eq!(server.told(), ["connected"]);
+}

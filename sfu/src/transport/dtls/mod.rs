@@ -60,6 +60,13 @@ impl Dtls {
         }
     }
 
+    /// The certificate that the client must show, if no handshake has begun.
+    fn expect(&mut self, remote_fingerprint: &Fingerprint) {
+        if matches!(self.state, State::Waiting) {
+            self.remote_fingerprint = remote_fingerprint.clone();
+        }
+    }
+
     /// Handles a datagram from a verified address.
     fn handle(&mut self, now: Instant, datagram: &[u8], event: &mut dyn FnMut(DtlsEvent)) {
         if !guard::admits(datagram) {
