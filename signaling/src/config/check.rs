@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Config, ConfigError, RoomCap};
+use super::{Config, ConfigError, RoomCap, ice_server};
 use crate::names;
 
 /// Ten milliseconds more in each packet's delay is heard.
@@ -104,10 +104,8 @@ impl Config {
                 }
             }
         }
-        for (index, server) in self.ice_servers.iter().enumerate() {
-            let wrong = |what| ConfigError::Value(format!("ice_servers[{index}]{what}"));
-            server.check().map_err(wrong)?;
-        }
+        let wrong = |what| ConfigError::Value(format!("ice_servers{what}"));
+        ice_server::check(&self.ice_servers).map_err(wrong)?;
         for host in &self.allowed_hosts {
             if host.is_empty() || host.contains(['/', ':', ' ']) {
                 return Err(ConfigError::Value(format!(

@@ -1,15 +1,19 @@
 //! STUN and TURN servers that clients are told of. A browser throws at a URL it does not like, or at
 //! TURN without credentials, and the call ends there; so such an entry is refused at the start.
 
-use std::net::Ipv6Addr;
+mod url;
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use url::{Scheme, Url};
+
 /// An entry of `RTCConfiguration.iceServers`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IceServer {
-    /// Its addresses: `stun:`, `turn:` or `turns:`.
+    /// Addresses: `stun:`, `turn:` or `turns:`.
     pub urls: Vec<String>,
     /// The user's name; TURN needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,141 +25,94 @@ pub struct IceServer {
 
 /// RFC 8489 section 14.3. Chromium throws at a longer one.
 const USERNAME_BYTES: usize = 509;
+/// The longest password that a server makes up is far shorter. Each welcome carries it.
+const CREDENTIAL_BYTES: usize = 1_024;
+/// Addresses of all entries together: Chromium takes no more TURN servers than this, and each makes a call begin later.
+const URLS: usize = 32;
+
+/// Refuses entries that browsers would refuse, and those that name a server a second time.
+///
+/// # Errors
+///
+/// A sentence without its beginning `ice_servers`.
+pub(super) fn check(servers: &[IceServer]) -> Result<(), String> {
+    let mut seen = HashMap::new();
+    for (index, server) in servers.iter().enumerate() {
+        let urls = server.check().map_err(|what| format!("[{index}]{what}"))?;
+        for (at, (url, text)) in urls.into_iter().zip(&server.urls).enumerate() {
+            let place = format!("[{index}].urls[{at}]");
+            if let Some(first) = seen.insert(url, place.clone()) {
+                return Err(format!(
+                    "{place}: `{text}` leads to the server of ice_servers{first} again: leave one of them out"
+                ));
+            }
+        }
+    }
+    match seen.len() {
+        0..=URLS => Ok(()),
+        count => Err(format!(
+            ": {count} addresses are more than the {URLS} that browsers try: leave some out"
+        )),
+    }
+}
 
 impl IceServer {
     /// # Errors
     ///
-    /// A clause that follows the entry's place: `[0]: ...` or `.urls[1]: ...`.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// A clause that follows the entry's place: `.urls: ...` or `.urls[1]: ...`.
+    fn check(&self) -> Result<Vec<Url>, String> {
         if self.urls.is_empty() {
-            return Err(".urls: names no server".into());
+            return Err(".urls: names no server: write one, like `stun:stun.example.org`".into());
         }
-        for (index, url) in self.urls.iter().enumerate() {
-            let wrong = |what: String| format!(".urls[{index}]: `{url}` {what}");
-            if check_url(url).map_err(wrong)? == Scheme::Turn {
+        let mut urls = Vec::with_capacity(self.urls.len());
+        for (index, text) in self.urls.iter().enumerate() {
+            let wrong = |what: String| format!(".urls[{index}]: `{text}` {what}");
+            let url = Url::parse(text).map_err(wrong)?;
+            if url.scheme == Scheme::Turn {
                 self.check_credentials().map_err(wrong)?;
+            }
+            urls.push(url);
+        }
+        if urls.iter().all(|url| url.scheme == Scheme::Stun) {
+            self.check_no_credentials()?;
+        }
+        Ok(urls)
+    }
+
+    fn check_credentials(&self) -> Result<(), String> {
+        let given = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
+        for (key, field, most) in [
+            ("username", &self.username, USERNAME_BYTES),
+            ("credential", &self.credential, CREDENTIAL_BYTES),
+        ] {
+            if !given(field) {
+                return Err(format!("needs a `{key}`: a TURN server asks for one"));
+            }
+            if field.as_ref().is_some_and(|text| text.len() > most) {
+                return Err(format!("needs a `{key}` of at most {most} bytes"));
             }
         }
         Ok(())
     }
 
-    fn check_credentials(&self) -> Result<(), String> {
-        let given = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
-        for (key, field) in [
+    /// Who gives a STUN server credentials means a TURN server, and would find out by calls that do not connect.
+    fn check_no_credentials(&self) -> Result<(), String> {
+        let user = self.user().into_iter();
+        let mut given = user.filter_map(|(key, field)| field.as_ref().map(|_| key));
+        match given.next() {
+            None => Ok(()),
+            Some(key) => Err(format!(
+                ".{key}: STUN servers ask for none: leave it out, or write `turn:` for a TURN server"
+            )),
+        }
+    }
+
+    fn user(&self) -> [(&'static str, &Option<String>); 2] {
+        [
             ("username", &self.username),
             ("credential", &self.credential),
-        ] {
-            if !given(field) {
-                return Err(format!("needs a `{key}`: a TURN server asks for one"));
-            }
-        }
-        match &self.username {
-            Some(name) if name.len() > USERNAME_BYTES => Err(format!(
-                "needs a `username` of at most {USERNAME_BYTES} bytes"
-            )),
-            _ => Ok(()),
-        }
+        ]
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Scheme {
-    Stun,
-    Turn,
-}
-
-/// RFC 7064 section 3.1 and RFC 7065 section 3.1, less what no browser takes.
-fn check_url(url: &str) -> Result<Scheme, String> {
-    let lower = url.to_ascii_lowercase();
-    let (scheme, rest) = lower.split_once(':').unwrap_or((&lower, ""));
-    let scheme = match scheme {
-        "stun" | "stuns" => Scheme::Stun,
-        "turn" | "turns" => Scheme::Turn,
-        _ => return Err("does not begin with `stun:`, `stuns:`, `turn:` or `turns:`".into()),
-    };
-    if rest.starts_with("//") {
-        return Err("has `//` after its scheme: leave it out".into());
-    }
-    if rest.contains('@') {
-        return Err("has a user in it: name it as `username` and `credential`".into());
-    }
-    let (place, query) = match rest.split_once('?') {
-        Some((place, query)) => (place, Some(query)),
-        None => (rest, None),
-    };
-    check_query(scheme, query, url)?;
-    let (host, port) = split_port(place)?;
-    check_host(host)?;
-    match port.map(str::parse::<u16>) {
-        None | Some(Ok(1..)) => Ok(scheme),
-        Some(Ok(0) | Err(_)) => Err("has a port that is no number from 1 to 65535".into()),
-    }
-}
-
-fn check_query(scheme: Scheme, query: Option<&str>, url: &str) -> Result<(), String> {
-    let Some(query) = query else {
-        return Ok(());
-    };
-    if scheme == Scheme::Stun {
-        return Err("has a `?`, which only TURN knows".into());
-    }
-    if !matches!(query, "transport=udp" | "transport=tcp") || !url.ends_with(query) {
-        return Err("has something other than `?transport=udp` or `?transport=tcp`".into());
-    }
-    Ok(())
-}
-
-/// The host, without brackets kept apart from a port: `[::1]:3478` has both.
-fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
-    let end = match place.strip_prefix('[') {
-        Some(rest) => {
-            let inside = rest.find(']');
-            inside.ok_or("has a `[` without `]`")? + 2
-        }
-        None => place.find(':').unwrap_or(place.len()),
-    };
-    let (host, port) = place.split_at(end);
-    match port.strip_prefix(':') {
-        // A sign would be read as part of the number.
-        Some(port) if port.starts_with(['+', '-']) => Ok((host, Some(""))),
-        Some(port) if port.contains(':') => {
-            Err("has an IPv6 address without brackets: write `[::1]`".into())
-        }
-        Some(port) => Ok((host, Some(port))),
-        None if port.is_empty() => Ok((host, None)),
-        None => Err("has something other than a port after `]`".into()),
-    }
-}
-
-/// RFC 3986 section 3.2.2: an address in brackets, or a name of unreserved, percent-encoded and
-/// `sub-delims` characters.
-fn check_host(host: &str) -> Result<(), String> {
-    if let Some(address) = host.strip_prefix('[') {
-        let address = address.trim_end_matches(']');
-        return match address.parse::<Ipv6Addr>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err("has brackets around something other than an IPv6 address".into()),
-        };
-    }
-    if host.is_empty() {
-        return Err("names no host".into());
-    }
-    if !host.is_ascii() {
-        return Err("has a host that is not ASCII: write it as `xn--...`".into());
-    }
-    let mut rest = host.bytes();
-    while let Some(byte) = rest.next() {
-        let good = match byte {
-            b'%' => (0..2).all(|_| rest.next().is_some_and(|digit| digit.is_ascii_hexdigit())),
-            b'-' | b'.' | b'_' | b'~' => true,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => true,
-            byte => byte.is_ascii_alphanumeric(),
-        };
-        if !good {
-            return Err("has a host with characters that no host has".into());
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -175,11 +132,36 @@ mod tests {
         let table = include_str!("../../golden/ice_servers.json");
         let cases: Vec<Case> = serde_json::from_str(table).expect("the table");
         for Case { server, refused } in cases {
-            match (server.check(), refused) {
+            match (check(std::slice::from_ref(&server)), refused) {
                 (Ok(()), None) => {}
                 (Err(said), Some(word)) => assert!(said.contains(&word), "{server:?}: {said}"),
                 (said, refused) => panic!("{server:?}: {said:?} instead of {refused:?}"),
             }
         }
+    }
+
+    fn stun(urls: impl IntoIterator<Item = String>) -> IceServer {
+        IceServer {
+            urls: urls.into_iter().collect(),
+            ..IceServer::default()
+        }
+    }
+
+    #[test]
+    fn a_server_is_named_once() {
+        let one = stun(["stun:a.example".into(), "stun:b.example".into()]);
+        let other = stun(["stun:c.example".into(), "STUN:B.example:3478".into()]);
+        assert_eq!(check(std::slice::from_ref(&one)), Ok(()));
+        let said = check(&[one, other]).expect_err("twice");
+        assert!(said.starts_with("[1].urls[1]: `STUN:B"), "{said}");
+        assert!(said.contains("ice_servers[0].urls[1]"), "{said}");
+    }
+
+    #[test]
+    fn servers_are_as_many_as_browsers_try() {
+        let many = |count| [stun((0..count).map(|at| format!("stun:s{at}.example")))];
+        assert_eq!(check(&many(URLS)), Ok(()));
+        let said = check(&many(URLS + 1)).expect_err("too many");
+        assert!(said.starts_with(": 33 addresses"), "{said}");
     }
 }
