@@ -29,7 +29,7 @@ pub use command::{Command, NewKey, NewToken, Source};
 pub use door::KEYS_VARIABLE;
 pub use environment::{blamed_variable, unknown_variables};
 pub use flags::Flags;
-pub use ice_server::IceServer;
+pub use ice_server::{IceSecret, IceServer, TURN_SECRET_VARIABLE};
 
 /// Bytes of a file of settings: far more than all of them take.
 const FILE_BYTES: usize = 1 << 20;
@@ -449,6 +449,10 @@ impl Config {
         let filter = flags.log_filter.or_else(log::shared_filter);
         config.log_filter = filter.or(config.log_filter);
         config.keys = door::keys(config.keys_file.as_deref(), std::env::var_os(KEYS_VARIABLE))?;
+        ice_server::complete(
+            &mut config.ice_servers,
+            std::env::var_os(TURN_SECRET_VARIABLE).as_ref(),
+        )?;
         config.check()?;
         Ok(config)
     }
@@ -460,7 +464,7 @@ impl Config {
         })?;
         toml::from_str(&text).map_err(|source| ConfigError::Parse {
             path: path.into(),
-            source,
+            source: without_secrets(source, &text),
         })
     }
 
@@ -490,6 +494,15 @@ impl Config {
             ))),
         }
     }
+}
+
+/// An error shows the line that it is about. One of `ice_servers` may have a secret, and is told by its key alone.
+fn without_secrets(mut error: toml::de::Error, text: &str) -> toml::de::Error {
+    let before = error.span().and_then(|span| text.get(..span.end));
+    if before.is_none_or(|before| before.contains("ice_servers")) {
+        error.set_input(None);
+    }
+    error
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {
@@ -613,6 +626,32 @@ mod tests {
             let text = format!("announce_for = [\"{wrong}\"]");
             assert!(toml::from_str::<Config>(&text).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_error_and_no_debug_form_shows_a_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tertulia.toml");
+        let server = "[[ice_servers]]\nurls = [\"turn:turn.example.org\"]\n";
+        let said = |line: &str| {
+            std::fs::write(&path, format!("{server}{line}\n")).expect("written");
+            Config::read(&path)
+        };
+        for wrong in [
+            "sceret = \"hush-hush\"",
+            "secret = [\"hush-hush\"]",
+            "secret = \"hush-hush\" \"",
+            "secret = \"hush-hush",
+            "secret = \"a\"\nsecret = \"hush-hush\"",
+        ] {
+            let error = said(wrong).expect_err(wrong).to_string();
+            assert!(!error.contains("hush"), "{error}");
+        }
+        let misspelt = said("sceret = \"a\"").expect_err("no setting").to_string();
+        assert!(misspelt.contains("`sceret`"), "{misspelt}");
+        let good = said("secret = \"hush-hush\"").expect("good");
+        assert_eq!(good.ice_servers[0].secret, Some("hush-hush".into()));
+        assert!(!format!("{good:?}").contains("hush"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod embedder;
 mod fake_media;
 mod hooks;
 mod http;
+mod ice_servers;
 mod ice_tcp;
 mod invitations;
 mod limits;
