@@ -111,7 +111,7 @@ pub use event::{
     RefusedMedia, RenegotiationReason, Slot, SubscriptionState, Unwatchable,
 };
 pub use id::{PeerId, RoomId, TrackId};
-pub use runtime::interface_addresses;
+pub use runtime::{InterfaceAddress, interface_addresses, interfaces};
 pub use server_data::ServerData;
 pub use sfu::{Join, Sfu};
 pub use stream::{PushError, Stream};

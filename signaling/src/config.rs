@@ -15,6 +15,7 @@ use crate::clients::Network;
 use crate::tls::CertificateError;
 use crate::{files, names};
 
+mod addresses;
 mod check;
 mod command;
 mod door;
@@ -25,6 +26,7 @@ mod log;
 mod reload;
 mod tls;
 
+pub use addresses::Host;
 pub use command::{Command, NewKey, NewToken, Source};
 pub use door::KEYS_VARIABLE;
 pub use environment::{blamed_variable, unknown_variables};
@@ -42,14 +44,21 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address for counters. Unauthenticated: bind it to loopback or a private network. None by default.
     pub admin_listen: Option<SocketAddr>,
-    /// Addresses announced to clients for media. Empty: every address of this machine.
+    /// Addresses announced to clients for media, the preferred first; in the file also names, which have their addresses
+    /// of the start. Empty: the addresses of this machine.
+    #[serde(deserialize_with = "addresses::media_ip")]
     pub media_ip: Vec<IpAddr>,
+    /// Network interfaces whose addresses are announced, where `media_ip` names none. Empty: every one.
+    pub media_interfaces: Vec<String>,
+    /// Networks of which this machine's addresses are announced, where `media_ip` names none. Empty: every one.
+    pub media_networks: Vec<Network>,
     /// Worker `i` receives media on UDP port `media_port + i`.
     pub media_port: u16,
     /// Whether media is taken over TCP too, on the address for HTTP (RFC 6544): for clients whose network lets no UDP
     /// through.
     pub ice_tcp: bool,
     /// Announced instead of the workers' own addresses, one for each worker: for a proxy in front.
+    #[serde(deserialize_with = "addresses::media_announce")]
     pub media_announce: Vec<SocketAddr>,
     /// Participants, by display name, that are told other addresses, one for each worker: for an impairment proxy
     /// before a few of them. Names are not proven, so that this keeps nobody out.
@@ -155,6 +164,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
             media_ip: Vec::new(),
+            media_interfaces: Vec::new(),
+            media_networks: Vec::new(),
             media_port: 10_000,
             ice_tcp: false,
             media_announce: Vec::new(),
@@ -428,7 +439,13 @@ impl Config {
             config.trusted_proxies = flags.trusted_proxies;
         }
         if !flags.media_ip.is_empty() {
-            config.media_ip = flags.media_ip;
+            config.media_ip = Host::addresses(&flags.media_ip);
+        }
+        if !flags.media_interfaces.is_empty() {
+            config.media_interfaces = flags.media_interfaces;
+        }
+        if !flags.media_networks.is_empty() {
+            config.media_networks = flags.media_networks;
         }
         if !flags.announce_for.is_empty() {
             config.announce_for = flags.announce_for;

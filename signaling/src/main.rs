@@ -295,6 +295,11 @@ fn media_line(config: &Config) -> String {
         _ => format!("ports {first} to {last}"),
     };
     let addresses = match config.media_ip.as_slice() {
+        [] if !config.media_interfaces.is_empty() || !config.media_networks.is_empty() => {
+            let networks = config.media_networks.iter().map(ToString::to_string);
+            let chosen = config.media_interfaces.iter().cloned().chain(networks);
+            format!("this machine in {}", chosen.collect::<Vec<_>>().join(", "))
+        }
         [] => "every address of this machine".to_owned(),
         ips => ips
             .iter()

@@ -200,7 +200,7 @@ impl NodeBuilder {
         let media: Arc<dyn Media> = match media {
             Some(media) => media,
             None => {
-                let sfu = Sfu::start(sfu_config(&config, &plan))?;
+                let sfu = Sfu::start(sfu_config(&config, &plan)?)?;
                 config.check_announce_for(sfu.candidates().len())?;
                 Arc::new(sfu)
             }
@@ -377,7 +377,7 @@ impl Node {
         config.check()?;
         let certificate = config.certificate()?;
         let plan = Plan::new(config.memory_mb)?;
-        let workers = Sfu::check(&sfu_config(config, &plan))?;
+        let workers = Sfu::check(&sfu_config(config, &plan)?)?;
         config.check_announce_for(workers)?;
         Ok(certificate)
     }
@@ -430,15 +430,19 @@ impl Node {
     }
 }
 
-fn sfu_config(config: &Config, plan: &Plan) -> SfuConfig {
+fn sfu_config(config: &Config, plan: &Plan) -> Result<SfuConfig, ConfigError> {
     let mut sfu = SfuConfig::default();
     sfu.workers = config.workers;
     sfu.room_peers_per_worker = config.room_peers_per_worker;
     sfu.coalesce = Duration::from_micros(config.coalesce_us.into());
     sfu.media_port = config.media_port;
-    sfu.media_ips = config.media_ip.clone();
+    let own = config.media_ips(tertulia_sfu::interfaces)?;
+    sfu.media_ips = own.clone();
     sfu.announce = config.media_announce.clone();
-    sfu.tcp_candidates = config.tcp_candidates(tertulia_sfu::interface_addresses);
+    sfu.tcp_candidates = config.tcp_candidates(|| match own.is_empty() {
+        true => tertulia_sfu::interface_addresses(),
+        false => own,
+    });
     sfu.cipher = match config.cipher {
         CipherSetting::Auto => Cipher::Auto,
         CipherSetting::Ring => Cipher::Ring,
@@ -459,5 +463,5 @@ fn sfu_config(config: &Config, plan: &Plan) -> SfuConfig {
     sfu.limits.publisher_bitrate = limits.publisher_bitrate;
     sfu.limits.cache_bytes = plan.caches;
     sfu.limits.connect_timeout = limits.connect_timeout();
-    sfu
+    Ok(sfu)
 }

@@ -69,7 +69,7 @@ mod system;
 mod wire_tests;
 mod worker_thread;
 
-pub use interfaces::interface_addresses;
+pub use interfaces::{InterfaceAddress, interface_addresses, interfaces};
 pub(crate) use poller::{Poller, Waker};
 pub(crate) use socket::MediaSocket;
 pub(crate) use speed::nanoseconds_each;
