@@ -1,5 +1,6 @@
 //! The embedder's handle: start workers, make rooms, join peers, hear events.
 
+mod discovery;
 mod driver;
 mod failure;
 pub(crate) mod pipe_table;

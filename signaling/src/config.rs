@@ -52,6 +52,9 @@ pub struct Config {
     pub media_interfaces: Vec<String>,
     /// Networks of which this machine's addresses are announced, where `media_ip` names none. Empty: every one.
     pub media_networks: Vec<Network>,
+    /// A STUN server, like `stun:stun.example.org:3478`, that is asked which addresses clients reach the workers by. None:
+    /// nobody is asked.
+    pub media_discover: Option<String>,
     /// Worker `i` receives media on UDP port `media_port + i`.
     pub media_port: u16,
     /// Whether media is taken over TCP too, on the address for HTTP (RFC 6544): for clients whose network lets no UDP
@@ -166,6 +169,7 @@ impl Default for Config {
             media_ip: Vec::new(),
             media_interfaces: Vec::new(),
             media_networks: Vec::new(),
+            media_discover: None,
             media_port: 10_000,
             ice_tcp: false,
             media_announce: Vec::new(),
@@ -453,6 +457,7 @@ impl Config {
         if flags.admin_listen.is_some() {
             config.admin_listen = flags.admin_listen;
         }
+        config.media_discover = flags.media_discover.or(config.media_discover);
         config.web_dir = flags.web_dir.or(config.web_dir);
         config.max_viewer_bitrate = flags.max_viewer_bitrate.or(config.max_viewer_bitrate);
         config.max_viewer_height = flags.max_viewer_height.or(config.max_viewer_height);

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::access::{Access, Keys};
 use crate::config::{CipherSetting, Config, ConfigError, IceServer};
+use crate::discovery;
 use crate::hooks::{Authority, Hooks};
 use crate::http::{self, Assets, Bounds, Hosts, IceTcp, Origins, RequestsRefused, Stats, Tls};
 use crate::live::Live;
@@ -205,6 +206,17 @@ impl NodeBuilder {
                 Arc::new(sfu)
             }
         };
+        match config.discovery()? {
+            Some(_) if !config.media_ip.is_empty() || !config.media_announce.is_empty() => {
+                warn!(
+                    "media_discover: media_ip or media_announce names the addresses, so nobody is asked"
+                );
+            }
+            Some(server) => {
+                tokio::spawn(discovery::discover(media.clone(), server));
+            }
+            None => {}
+        }
         let ice_tcp = config.ice_tcp.then(|| IceTcp::new(media.clone()));
         let memory = Memory::new(plan);
         memory.watch();

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, de};
 use tertulia_sfu::InterfaceAddress;
 
+use super::ice_server::stun_server;
 use super::{Config, ConfigError};
 
 /// An IP address, or a name with all of its addresses, as they are at the start.
@@ -153,11 +154,21 @@ impl Config {
         }
     }
 
+    /// Host and port of `media_discover`.
+    pub(crate) fn discovery(&self) -> Result<Option<(String, u16)>, ConfigError> {
+        let Some(url) = &self.media_discover else {
+            return Ok(None);
+        };
+        let wrong = |what| ConfigError::Value(format!("media_discover: `{url}` {what}"));
+        stun_server(url).map(Some).map_err(wrong)
+    }
+
     pub(super) fn check_addresses(&self) -> Result<(), ConfigError> {
         let wrong = |sentence: String| Err(ConfigError::Value(sentence));
         if let Some(name) = self.media_interfaces.iter().find(|name| name.is_empty()) {
             return wrong(format!("media_interfaces: `{name}` is no interface's name"));
         }
+        self.discovery()?;
         match self.media_ip.iter().find(|ip| is_nowhere(**ip)) {
             Some(ip) => wrong(format!(
                 "media_ip: {ip} is no address that clients can send to; leave it out to announce every address of the machine"
@@ -312,6 +323,31 @@ mod tests {
         for ip in ["192.0.2.1", "fd00::1", "169.254.1.1"] {
             let config = config(&format!("media_ip = [\"{ip}\"]")).expect(ip);
             assert!(config.check().is_ok(), "{ip}");
+        }
+    }
+
+    #[test]
+    fn the_server_that_is_asked_for_an_address_speaks_stun_over_udp() {
+        let of = |url: &str| {
+            let config = config(&format!("media_discover = \"{url}\"")).expect(url);
+            let checked = config.check().and_then(|()| config.discovery());
+            checked.map_err(|error| error.to_string())
+        };
+        let is = |host: &str, port| Ok(Some((host.to_owned(), port)));
+        assert_eq!(of("stun:stun.example.org"), is("stun.example.org", 3478));
+        assert_eq!(of("stun:[2001:db8::1]:7"), is("2001:db8::1", 7));
+        for wrong in [
+            "stuns:stun.example.org",
+            "turn:turn.example.org",
+            "stun.example.org:3478",
+            "stun:",
+        ] {
+            let said = of(wrong).expect_err(wrong);
+            assert!(
+                said.starts_with(&format!("media_discover: `{wrong}`")),
+                "{said}"
+            );
+            assert!(said.contains("stun:stun.example.org"), "{said}");
         }
     }
 }

@@ -49,6 +49,10 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub media_networks: Vec<Network>,
+    /// STUN server that is asked, from the media ports, which addresses clients reach them by (`stun:HOST:PORT`)
+    /// [default: none]
+    #[arg(long, env = "TERTULIA_MEDIA_DISCOVER", value_name = "URL")]
+    pub media_discover: Option<String>,
     /// UDP port of the first media worker [default: 10000]
     #[arg(long, env = "TERTULIA_MEDIA_PORT", value_name = "PORT")]
     pub media_port: Option<u16>,

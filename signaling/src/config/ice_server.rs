@@ -17,6 +17,7 @@ use super::ConfigError;
 use crate::files;
 
 pub use secret::IceSecret;
+pub(super) use url::stun_server;
 use url::{Scheme, Url};
 
 /// A STUN server, or a TURN server with either one user for everybody (`username`, `credential`), or a secret by which

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use tertulia_sfu::{Sfu, SfuConfig};
+use tertulia_signaling::{Config, Node};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -119,4 +121,42 @@ async fn interfaces_and_networks_are_chosen_and_an_explicit_address_wins() {
     let refused = said(MACHINE, &["--media-interface", "eth9"], "media_interfaces").await;
     let refused = refused.last().expect("a line");
     assert!(refused.contains("172.17.0.1 on other"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_media_ports_ask_a_server_for_their_address() {
+    let server = Sfu::start(SfuConfig::loopback()).expect("a relay");
+    let port = server.candidates()[0][0].port();
+    let node = Node::start(Config {
+        workers: 2,
+        media_port: 0,
+        media_interfaces: vec!["lo".into()],
+        media_discover: Some(format!("stun:127.0.0.1:{port}")),
+        ..Config::default()
+    });
+    let asked = async {
+        while server.stats().await.expect("stats").workers[0].stun_answers < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, asked).await.expect("in time");
+    node.expect("a node").shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_found_is_said_and_the_start_goes_on() {
+    let arguments = ["--media-discover", "stun:stun.invalid"];
+    let lines = said(MACHINE, &arguments, "media_discover").await;
+    let line = lines.last().expect("a line");
+    assert!(
+        line.contains("WARN") && line.contains("no address of it is found"),
+        "{line}"
+    );
+    let has_started = |line: &String| line.contains("media worker starts");
+    assert!(lines.iter().any(has_started), "{lines:#?}");
+    // An explicit address wins.
+    let explicit = [&arguments[..], &["--media-ip", "192.0.2.7"]].concat();
+    let lines = said(MACHINE, &explicit, "media_discover").await;
+    let line = lines.last().expect("a line");
+    assert!(line.contains("nobody is asked"), "{line}");
 }

@@ -72,6 +72,22 @@ impl Url {
     }
 }
 
+/// Host and port of a STUN server that is asked over UDP.
+///
+/// # Errors
+///
+/// A clause that follows the address.
+pub(in crate::config) fn stun_server(text: &str) -> Result<(String, u16), String> {
+    let url = Url::parse(text)?;
+    if url.scheme != Scheme::Stun || url.is_tls {
+        return Err(
+            "is no STUN server over UDP: write it like `stun:stun.example.org:3478`".into(),
+        );
+    }
+    let host = url.host.trim_start_matches('[').trim_end_matches(']');
+    Ok((host.to_owned(), url.port))
+}
+
 fn transport<'a>(
     scheme: Scheme,
     query: Option<&'a str>,
