@@ -182,6 +182,7 @@ impl Sfu {
         let mut candidates = Vec::with_capacity(count);
         // Every port is bound before any thread starts: a failure leaves nothing behind.
         let sockets = bind_all(&config, count)?;
+        runtime::warn_of_buffers(&sockets);
         let pollers = (0..count)
             .map(|_| Poller::new())
             .collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,7 @@
 //! The composition root: one server from its parts.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -203,6 +204,13 @@ impl NodeBuilder {
             None => {
                 let sfu = Sfu::start(sfu_config(&config, &plan)?)?;
                 config.check_announce_for(sfu.candidates().len())?;
+                // All workers have the same, but for their ports.
+                let announced = sfu.candidates().first().into_iter().flatten();
+                let announced: Vec<IpAddr> = announced.map(SocketAddr::ip).collect();
+                let own = tertulia_sfu::interface_addresses();
+                for sentence in config.address_warnings(&announced, &own) {
+                    warn!("{sentence}");
+                }
                 Arc::new(sfu)
             }
         };

@@ -71,7 +71,7 @@ mod worker_thread;
 
 pub use interfaces::{InterfaceAddress, interface_addresses, interfaces};
 pub(crate) use poller::{Poller, Waker};
-pub(crate) use socket::MediaSocket;
+pub(crate) use socket::{MediaSocket, warn_of_buffers};
 pub(crate) use speed::nanoseconds_each;
 pub(crate) use system::{Seeds, Threads, cores, wall_clock};
 pub(crate) use worker_thread::{Driven, spawn_worker};

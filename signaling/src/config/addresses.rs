@@ -163,6 +163,34 @@ impl Config {
         stun_server(url).map(Some).map_err(wrong)
     }
 
+    /// Sentences about announced addresses that clients may not reach. `own` are the machine's.
+    pub(crate) fn address_warnings(&self, announced: &[IpAddr], own: &[IpAddr]) -> Vec<String> {
+        let mut said = Vec::new();
+        for ip in self.media_ip.iter().filter(|ip| !own.contains(ip)) {
+            // A public one is that of a NAT in front.
+            if is_private(*ip) {
+                said.push(format!(
+                    "media_ip: {ip} is private and no address of this machine: clients reach the media only if something passes it on to here"
+                ));
+            }
+        }
+        let is_for_others = !self.listen.ip().to_canonical().is_loopback()
+            || !self.trusted_proxies.is_empty()
+            || !self.allowed_hosts.is_empty();
+        // Such a certificate is for a local network.
+        let expects_public = is_for_others && !self.tls_self_signed;
+        let asks = self.media_discover.is_some() || !self.media_announce.is_empty();
+        if expects_public && !asks && announced.iter().all(|ip| is_private(*ip)) {
+            let all: Vec<String> = announced.iter().map(ToString::to_string).collect();
+            said.push(format!(
+                "clients outside of this network do not reach the media: only private addresses are announced ({}); behind a NAT name \
+                 the public one by media_ip, or ask for it by media_discover",
+                all.join(", ")
+            ));
+        }
+        said
+    }
+
     pub(super) fn check_addresses(&self) -> Result<(), ConfigError> {
         let wrong = |sentence: String| Err(ConfigError::Value(sentence));
         if let Some(name) = self.media_interfaces.iter().find(|name| name.is_empty()) {
@@ -175,6 +203,18 @@ impl Config {
             )),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether it means nothing in the Internet: loopback, link-local, RFC 1918, RFC 4193, RFC 6598.
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || is_shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 
@@ -348,6 +388,57 @@ mod tests {
                 "{said}"
             );
             assert!(said.contains("stun:stun.example.org"), "{said}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_clients_may_not_reach_are_warned_of() {
+        let own = ["10.0.0.7", "127.0.0.1", "100.64.0.7", "fd00::7"];
+        let addresses = |texts: &[&str]| -> Vec<IpAddr> {
+            texts
+                .iter()
+                .map(|text| text.parse().expect("an address"))
+                .collect()
+        };
+        let public = "listen = \"0.0.0.0:443\"\n";
+        let outside = "clients outside";
+        for (text, announced, words) in [
+            ("", &own[..], &[][..]),
+            (public, &own[..], &[outside]),
+            (
+                "allowed_hosts = [\"call.example.org\"]",
+                &own[..],
+                &[outside],
+            ),
+            (public, &["10.0.0.7", "192.0.2.1"], &[]),
+            (public, &["10.0.0.7", "2001:db8::1"], &[]),
+            (
+                "listen = \"0.0.0.0:443\"\ntls_self_signed = true",
+                &own[..],
+                &[],
+            ),
+            (
+                "listen = \"0.0.0.0:443\"\nmedia_discover = \"stun:a.example\"",
+                &own[..],
+                &[],
+            ),
+            (
+                "media_ip = [\"10.0.0.9\", \"203.0.113.9\", \"10.0.0.7\"]",
+                &["10.0.0.9"],
+                &["10.0.0.9 is private"],
+            ),
+            (
+                "listen = \"0.0.0.0:443\"\nmedia_ip = [\"192.168.7.7\"]",
+                &["192.168.7.7"],
+                &["192.168.7.7 is private", outside],
+            ),
+        ] {
+            let config = config(text).expect(text);
+            let said = config.address_warnings(&addresses(announced), &addresses(&own));
+            assert_eq!(said.len(), words.len(), "{text}: {said:?}");
+            for (said, word) in said.iter().zip(words) {
+                assert!(said.contains(word), "{text}: {said}");
+            }
         }
     }
 }

@@ -160,3 +160,19 @@ async fn a_server_that_is_not_found_is_said_and_the_start_goes_on() {
     let line = lines.last().expect("a line");
     assert!(line.contains("nobody is asked"), "{line}");
 }
+
+#[tokio::test]
+async fn a_server_for_others_says_that_they_do_not_reach_its_private_addresses() {
+    let private = ["--media-network", "172.16.0.0/12"];
+    let for_others = [&private[..], &["--allowed-host", "call.example.org"]].concat();
+    let lines = said(MACHINE, &for_others, "only private addresses").await;
+    let line = lines.last().expect("a line");
+    assert!(
+        line.contains("WARN") && line.contains("(172.17.0.1)"),
+        "{line}"
+    );
+    // For this machine alone they are as good. The namespace's page is the last word of the start.
+    let lines = said(MACHINE, &private, "may join any room").await;
+    let warned = |line: &String| line.contains("only private addresses");
+    assert!(!lines.iter().any(warned), "{lines:#?}");
+}
