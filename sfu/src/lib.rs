@@ -54,7 +54,8 @@
 //!   reading costs that room alone.
 //! - A worker that fails takes its own peers with it and nothing else ([`Event::WorkerFailed`]).
 //! - Time and random numbers are parameters everywhere but in `runtime/`: a run can be repeated.
-//! - No datagram of a stranger allocates: state follows authentication, and everything has a bound.
+//! - No datagram of a stranger leaves state: that follows authentication, and everything has a bound. None is answered but STUN
+//!   requests without credentials, 100 a second.
 //! - Each list has one owner. Who receives a track stands in its `Sinks` and nowhere else.
 //! - Absent on purpose: `rtp/` knows none of the other modules; `ingress/` fills a track and `egress/` reads it, and they
 //!   do not know each other; `pipe/` knows the state of a track and no track; neither `worker/` nor a track's lists have a
@@ -111,7 +112,7 @@ pub use event::{
     RefusedMedia, RenegotiationReason, Slot, SubscriptionState, Unwatchable,
 };
 pub use id::{PeerId, RoomId, TrackId};
-pub use runtime::interface_addresses;
+pub use runtime::{InterfaceAddress, interface_addresses, interfaces};
 pub use server_data::ServerData;
 pub use sfu::{Join, Sfu};
 pub use stream::{PushError, Stream};

@@ -1,5 +1,6 @@
 //! The embedder's handle: start workers, make rooms, join peers, hear events.
 
+mod discovery;
 mod driver;
 mod failure;
 pub(crate) mod pipe_table;
@@ -181,6 +182,7 @@ impl Sfu {
         let mut candidates = Vec::with_capacity(count);
         // Every port is bound before any thread starts: a failure leaves nothing behind.
         let sockets = bind_all(&config, count)?;
+        runtime::warn_of_buffers(&sockets);
         let pollers = (0..count)
             .map(|_| Poller::new())
             .collect::<Result<Vec<_>, _>>()?;

@@ -72,6 +72,8 @@ pub struct WorkerStats {
     /// Times that a peer's media came from another port of its address, before the peer checked from there: its NAT has
     /// given it another one.
     pub addresses_rebound: u64,
+    /// Strangers who asked by STUN which address they have, and were told: at most 100 a second.
+    pub stun_answers: u64,
     /// Times that media for a peer was held, by reason ([`PeerStats::media_held`]).
     pub media_held: BTreeMap<&'static str, u64>,
     /// Packets, events and messages dropped, by reason.

@@ -262,6 +262,39 @@ async fn forged_addresses_gain_nothing_over_real_sockets() {
     sfu.shutdown().await;
 }
 
+/// The one relay asks the other which address it has: that is a STUN server, too.
+#[tokio::test]
+async fn an_address_that_is_discovered_is_told_to_who_joins_then() {
+    let server = Sfu::start(SfuConfig::loopback()).unwrap();
+    let mut config = SfuConfig::loopback();
+    config.workers = 2;
+    // Its own address is not announced, as behind a NAT.
+    config.media_ips = vec!["192.0.2.1".parse().unwrap()];
+    let sfu = Sfu::start(config).unwrap();
+    let ports = sfu.candidates().iter().map(|worker| worker[0].port());
+    let own: Vec<_> = ports
+        .map(|port| Some(std::net::SocketAddr::from(([127, 0, 0, 1], port))))
+        .collect();
+    let room = create_room(&sfu).await;
+    let told = async || {
+        let (_, answer) = sfu.join(room, Join::new(offer())).await.unwrap();
+        answer.sdp.matches("typ host").count()
+    };
+    assert_eq!(told().await, 1);
+    for _ in 0..2 {
+        let discovered = sfu.discover(server.candidates()[0][0]).await.unwrap();
+        assert_eq!(discovered, own);
+        assert_eq!(told().await, 2, "once, however often it is asked");
+    }
+    let stats = server.stats().await.unwrap();
+    assert_eq!(stats.workers[0].stun_answers, 4);
+    assert_eq!(stats.workers[0].drops.total(), 0);
+    sfu.shutdown().await;
+    let stopped = sfu.discover(server.candidates()[0][0]).await;
+    assert_eq!(stopped, Err(SfuError::Stopped));
+    server.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_the_operators_to_fix() {
     let sfu = Sfu::start(SfuConfig::loopback()).unwrap();

@@ -15,6 +15,7 @@ use crate::clients::Network;
 use crate::tls::CertificateError;
 use crate::{files, names};
 
+mod addresses;
 mod check;
 mod command;
 mod door;
@@ -25,11 +26,12 @@ mod log;
 mod reload;
 mod tls;
 
+pub use addresses::Host;
 pub use command::{Command, NewKey, NewToken, Source};
 pub use door::KEYS_VARIABLE;
 pub use environment::{blamed_variable, unknown_variables};
 pub use flags::Flags;
-pub use ice_server::IceServer;
+pub use ice_server::{IceSecret, IceServer, TURN_SECRET_VARIABLE};
 
 /// Bytes of a file of settings: far more than all of them take.
 const FILE_BYTES: usize = 1 << 20;
@@ -42,14 +44,24 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address for counters. Unauthenticated: bind it to loopback or a private network. None by default.
     pub admin_listen: Option<SocketAddr>,
-    /// Addresses announced to clients for media. Empty: every address of this machine.
+    /// Addresses announced to clients for media, the preferred first; in the file also names, which have their addresses
+    /// of the start. Empty: the addresses of this machine.
+    #[serde(deserialize_with = "addresses::media_ip")]
     pub media_ip: Vec<IpAddr>,
+    /// Network interfaces whose addresses are announced, where `media_ip` names none. Empty: every one.
+    pub media_interfaces: Vec<String>,
+    /// Networks of which this machine's addresses are announced, where `media_ip` names none. Empty: every one.
+    pub media_networks: Vec<Network>,
+    /// A STUN server, like `stun:stun.example.org:3478`, that is asked which addresses clients reach the workers by. None:
+    /// nobody is asked.
+    pub media_discover: Option<String>,
     /// Worker `i` receives media on UDP port `media_port + i`.
     pub media_port: u16,
     /// Whether media is taken over TCP too, on the address for HTTP (RFC 6544): for clients whose network lets no UDP
     /// through.
     pub ice_tcp: bool,
     /// Announced instead of the workers' own addresses, one for each worker: for a proxy in front.
+    #[serde(deserialize_with = "addresses::media_announce")]
     pub media_announce: Vec<SocketAddr>,
     /// Participants, by display name, that are told other addresses, one for each worker: for an impairment proxy
     /// before a few of them. Names are not proven, so that this keeps nobody out.
@@ -155,6 +167,9 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
             media_ip: Vec::new(),
+            media_interfaces: Vec::new(),
+            media_networks: Vec::new(),
+            media_discover: None,
             media_port: 10_000,
             ice_tcp: false,
             media_announce: Vec::new(),
@@ -428,7 +443,13 @@ impl Config {
             config.trusted_proxies = flags.trusted_proxies;
         }
         if !flags.media_ip.is_empty() {
-            config.media_ip = flags.media_ip;
+            config.media_ip = Host::addresses(&flags.media_ip);
+        }
+        if !flags.media_interfaces.is_empty() {
+            config.media_interfaces = flags.media_interfaces;
+        }
+        if !flags.media_networks.is_empty() {
+            config.media_networks = flags.media_networks;
         }
         if !flags.announce_for.is_empty() {
             config.announce_for = flags.announce_for;
@@ -436,6 +457,7 @@ impl Config {
         if flags.admin_listen.is_some() {
             config.admin_listen = flags.admin_listen;
         }
+        config.media_discover = flags.media_discover.or(config.media_discover);
         config.web_dir = flags.web_dir.or(config.web_dir);
         config.max_viewer_bitrate = flags.max_viewer_bitrate.or(config.max_viewer_bitrate);
         config.max_viewer_height = flags.max_viewer_height.or(config.max_viewer_height);
@@ -449,6 +471,10 @@ impl Config {
         let filter = flags.log_filter.or_else(log::shared_filter);
         config.log_filter = filter.or(config.log_filter);
         config.keys = door::keys(config.keys_file.as_deref(), std::env::var_os(KEYS_VARIABLE))?;
+        ice_server::complete(
+            &mut config.ice_servers,
+            std::env::var_os(TURN_SECRET_VARIABLE).as_ref(),
+        )?;
         config.check()?;
         Ok(config)
     }
@@ -460,7 +486,7 @@ impl Config {
         })?;
         toml::from_str(&text).map_err(|source| ConfigError::Parse {
             path: path.into(),
-            source,
+            source: without_secrets(source, &text),
         })
     }
 
@@ -490,6 +516,15 @@ impl Config {
             ))),
         }
     }
+}
+
+/// An error shows the line that it is about. One of `ice_servers` may have a secret, and is told by its key alone.
+fn without_secrets(mut error: toml::de::Error, text: &str) -> toml::de::Error {
+    let before = error.span().and_then(|span| text.get(..span.end));
+    if before.is_none_or(|before| before.contains("ice_servers")) {
+        error.set_input(None);
+    }
+    error
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {
@@ -613,6 +648,32 @@ mod tests {
             let text = format!("announce_for = [\"{wrong}\"]");
             assert!(toml::from_str::<Config>(&text).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_error_and_no_debug_form_shows_a_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tertulia.toml");
+        let server = "[[ice_servers]]\nurls = [\"turn:turn.example.org\"]\n";
+        let said = |line: &str| {
+            std::fs::write(&path, format!("{server}{line}\n")).expect("written");
+            Config::read(&path)
+        };
+        for wrong in [
+            "sceret = \"hush-hush\"",
+            "secret = [\"hush-hush\"]",
+            "secret = \"hush-hush\" \"",
+            "secret = \"hush-hush",
+            "secret = \"a\"\nsecret = \"hush-hush\"",
+        ] {
+            let error = said(wrong).expect_err(wrong).to_string();
+            assert!(!error.contains("hush"), "{error}");
+        }
+        let misspelt = said("sceret = \"a\"").expect_err("no setting").to_string();
+        assert!(misspelt.contains("`sceret`"), "{misspelt}");
+        let good = said("secret = \"hush-hush\"").expect("good");
+        assert_eq!(good.ice_servers[0].secret, Some("hush-hush".into()));
+        assert!(!format!("{good:?}").contains("hush"));
     }
 
     #[test]

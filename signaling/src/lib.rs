@@ -23,6 +23,7 @@
 pub mod access;
 mod clients;
 pub mod config;
+mod discovery;
 mod files;
 mod held_open;
 pub mod hooks;

@@ -129,8 +129,11 @@ fn checked(config: &Config) -> Result<(), String> {
     }
     config.check_listen().map_err(|error| error.to_string())?;
     let certificate = Node::check(config).map_err(|error| error.to_string())?;
-    if let Some(warning) = certificate.and_then(|certificate| certificate.warning()) {
-        output::warned(config.log, &warning);
+    if let Some(certificate) = certificate {
+        let of_name = certificate.name_warning(&config.allowed_hosts);
+        for warning in certificate.warning().into_iter().chain(of_name) {
+            output::warned(config.log, &warning);
+        }
     }
     Ok(())
 }
@@ -174,6 +177,7 @@ async fn serve(
         None => Access::Open,
     };
     let self_signed = config.tls_self_signed;
+    let hosts = config.allowed_hosts.clone();
     let url = match config.tls_cert.is_some() || self_signed {
         true => format!("https://{address}"),
         false => format!("http://{address}"),
@@ -207,6 +211,7 @@ async fn serve(
         .log_counts(log_counts)
         .build()?;
     if let Some(certificate) = node.certificate() {
+        let of_name = certificate.name_warning(&hosts);
         let fingerprint = certificate.fingerprint();
         facts.insert("certificate".to_owned(), fingerprint.into());
         match self_signed {
@@ -215,7 +220,7 @@ async fn serve(
             ),
             false => info!(fingerprint, "certificate read"),
         }
-        if let Some(warning) = certificate.warning() {
+        for warning in certificate.warning().into_iter().chain(of_name) {
             warn!("{warning}");
         }
     }
@@ -295,6 +300,11 @@ fn media_line(config: &Config) -> String {
         _ => format!("ports {first} to {last}"),
     };
     let addresses = match config.media_ip.as_slice() {
+        [] if !config.media_interfaces.is_empty() || !config.media_networks.is_empty() => {
+            let networks = config.media_networks.iter().map(ToString::to_string);
+            let chosen = config.media_interfaces.iter().cloned().chain(networks);
+            format!("this machine in {}", chosen.collect::<Vec<_>>().join(", "))
+        }
         [] => "every address of this machine".to_owned(),
         ips => ips
             .iter()

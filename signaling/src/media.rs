@@ -49,6 +49,10 @@ pub trait Media: Send + Sync + 'static {
     ) -> Reply<'_, Stream> {
         Box::pin(std::future::ready(Err(SfuError::NoSuchPeer)))
     }
+    /// See [`Sfu::discover`]. A media plane without sockets asks nobody.
+    fn discover(&self, _server: SocketAddr) -> Reply<'_, Vec<Option<SocketAddr>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
     /// See [`Sfu::close_peer`].
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()>;
     /// See [`Sfu::close_room`].
@@ -123,6 +127,10 @@ impl Media for Sfu {
 
     fn open_stream(&self, from: SocketAddr, kind: StreamKind, first: Vec<u8>) -> Reply<'_, Stream> {
         Box::pin(async move { Sfu::open_stream(self, from, kind, &first).await })
+    }
+
+    fn discover(&self, server: SocketAddr) -> Reply<'_, Vec<Option<SocketAddr>>> {
+        Box::pin(Sfu::discover(self, server))
     }
 
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats> {

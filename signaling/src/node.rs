@@ -1,6 +1,7 @@
 //! The composition root: one server from its parts.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::access::{Access, Keys};
 use crate::config::{CipherSetting, Config, ConfigError, IceServer};
+use crate::discovery;
 use crate::hooks::{Authority, Hooks};
 use crate::http::{self, Assets, Bounds, Hosts, IceTcp, Origins, RequestsRefused, Stats, Tls};
 use crate::live::Live;
@@ -200,11 +202,29 @@ impl NodeBuilder {
         let media: Arc<dyn Media> = match media {
             Some(media) => media,
             None => {
-                let sfu = Sfu::start(sfu_config(&config, &plan))?;
+                let sfu = Sfu::start(sfu_config(&config, &plan)?)?;
                 config.check_announce_for(sfu.candidates().len())?;
+                // All workers have the same, but for their ports.
+                let announced = sfu.candidates().first().into_iter().flatten();
+                let announced: Vec<IpAddr> = announced.map(SocketAddr::ip).collect();
+                let own = tertulia_sfu::interface_addresses();
+                for sentence in config.address_warnings(&announced, &own) {
+                    warn!("{sentence}");
+                }
                 Arc::new(sfu)
             }
         };
+        match config.discovery()? {
+            Some(_) if !config.media_ip.is_empty() || !config.media_announce.is_empty() => {
+                warn!(
+                    "media_discover: media_ip or media_announce names the addresses, so nobody is asked"
+                );
+            }
+            Some(server) => {
+                tokio::spawn(discovery::discover(media.clone(), server));
+            }
+            None => {}
+        }
         let ice_tcp = config.ice_tcp.then(|| IceTcp::new(media.clone()));
         let memory = Memory::new(plan);
         memory.watch();
@@ -377,7 +397,7 @@ impl Node {
         config.check()?;
         let certificate = config.certificate()?;
         let plan = Plan::new(config.memory_mb)?;
-        let workers = Sfu::check(&sfu_config(config, &plan))?;
+        let workers = Sfu::check(&sfu_config(config, &plan)?)?;
         config.check_announce_for(workers)?;
         Ok(certificate)
     }
@@ -430,15 +450,19 @@ impl Node {
     }
 }
 
-fn sfu_config(config: &Config, plan: &Plan) -> SfuConfig {
+fn sfu_config(config: &Config, plan: &Plan) -> Result<SfuConfig, ConfigError> {
     let mut sfu = SfuConfig::default();
     sfu.workers = config.workers;
     sfu.room_peers_per_worker = config.room_peers_per_worker;
     sfu.coalesce = Duration::from_micros(config.coalesce_us.into());
     sfu.media_port = config.media_port;
-    sfu.media_ips = config.media_ip.clone();
+    let own = config.media_ips(tertulia_sfu::interfaces)?;
+    sfu.media_ips = own.clone();
     sfu.announce = config.media_announce.clone();
-    sfu.tcp_candidates = config.tcp_candidates(tertulia_sfu::interface_addresses);
+    sfu.tcp_candidates = config.tcp_candidates(|| match own.is_empty() {
+        true => tertulia_sfu::interface_addresses(),
+        false => own,
+    });
     sfu.cipher = match config.cipher {
         CipherSetting::Auto => Cipher::Auto,
         CipherSetting::Ring => Cipher::Ring,
@@ -459,5 +483,5 @@ fn sfu_config(config: &Config, plan: &Plan) -> SfuConfig {
     sfu.limits.publisher_bitrate = limits.publisher_bitrate;
     sfu.limits.cache_bytes = plan.caches;
     sfu.limits.connect_timeout = limits.connect_timeout();
-    sfu
+    Ok(sfu)
 }

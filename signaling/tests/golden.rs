@@ -80,7 +80,7 @@ fn client_type(message: &ClientMessage) -> &'static str {
     }
 }
 
-const SERVER_TYPES: [&str; 37] = [
+const SERVER_TYPES: [&str; 38] = [
     "welcome",
     "answer",
     "needs",
@@ -118,6 +118,7 @@ const SERVER_TYPES: [&str; 37] = [
     "people",
     "resumed",
     "presence",
+    "ice_servers",
 ];
 
 fn server_type(message: &ServerMessage) -> &'static str {
@@ -159,6 +160,7 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::People { .. } => SERVER_TYPES[34],
         ServerMessage::Resumed { .. } => SERVER_TYPES[35],
         ServerMessage::Presence { .. } => SERVER_TYPES[36],
+        ServerMessage::IceServers { .. } => SERVER_TYPES[37],
         ServerMessage::Unknown => panic!("a golden file of no type"),
     }
 }

@@ -379,6 +379,9 @@ export class Connection extends Events {
         return this.#transport?.applySlots(message.slots);
       case "layers":
         return void this.#transport?.setLayers(message.track, message.layers);
+      case "ice_servers":
+        this.#iceServers = message.iceServers;
+        return this.#transport?.setIceServers(message.iceServers);
       case "renegotiate":
         return this.#transport?.renegotiate();
       case "media":

@@ -213,6 +213,7 @@ const serverShapes = {
     access: optional(text),
     session: optional(session),
   }),
+  ice_servers: record({ ice_servers: list(iceServer) }),
   resumed: record({ id: optional(count), session: text, received: count }),
   answer: record({
     id: optional(count),

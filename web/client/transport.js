@@ -249,14 +249,24 @@ export class Transport extends Events {
    * @param {Pick<ServerMessages["welcome"], "data" | "iceServers">} rules
    */
   learn({ data, iceServers }) {
-    this.#options = { ...this.#options, data, iceServers };
+    this.#options = { ...this.#options, data };
     if (iceServers.length === 0) return;
-    // Firefox before 119 cannot change them: it goes without.
-    this.#pc.setConfiguration?.({ ...this.#pc.getConfiguration(), iceServers });
+    this.setIceServers(iceServers);
     // Most reach the server without them; for the others the search has to begin anew.
     this.#detour = setTimeout(() => {
       if (this.#pc.connectionState !== "connected") this.restartIce().catch((error) => this.#report(error));
     }, DETOUR_AFTER_MS);
+  }
+
+  /**
+   * Takes STUN and TURN servers for the next search for a path. The path in use stays.
+   *
+   * @param {RTCIceServer[]} iceServers
+   */
+  setIceServers(iceServers) {
+    this.#options = { ...this.#options, iceServers };
+    // Firefox before 119 cannot change them: it goes without.
+    this.#pc.setConfiguration?.({ ...this.#pc.getConfiguration(), iceServers });
   }
 
   negotiate() {

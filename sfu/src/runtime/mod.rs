@@ -69,9 +69,9 @@ mod system;
 mod wire_tests;
 mod worker_thread;
 
-pub use interfaces::interface_addresses;
+pub use interfaces::{InterfaceAddress, interface_addresses, interfaces};
 pub(crate) use poller::{Poller, Waker};
-pub(crate) use socket::MediaSocket;
+pub(crate) use socket::{MediaSocket, warn_of_buffers};
 pub(crate) use speed::nanoseconds_each;
 pub(crate) use system::{Seeds, Threads, cores, wall_clock};
 pub(crate) use worker_thread::{Driven, spawn_worker};

@@ -17,6 +17,8 @@ use crate::transmit::{SendReport, Transmits};
 pub(crate) struct MediaSocket {
     fd: OwnedFd,
     port: u16,
+    /// Bytes that the kernel has granted for receiving and for sending.
+    granted: [libc::c_int; 2],
     receiver: Receiver,
     sender: Sender,
 }
@@ -25,8 +27,8 @@ pub(crate) struct MediaSocket {
 /// publishers at 2.5 Mbit/s brings 12,500 packets a second, and a packet takes about 2 KiB of kernel memory: 4 MiB
 /// (which the kernel doubles) outlast a stall of 300 ms.
 const BUFFER_BYTES: libc::c_int = 4 << 20;
-/// Size below which the operator is warned: an ordinary burst loses packets.
-const SMALL_BUFFER_BYTES: libc::c_int = 1 << 20;
+/// The settings of the kernel that bound them: for receiving, and for sending.
+const BUFFER_LIMITS: [&str; 2] = ["net.core.rmem_max", "net.core.wmem_max"];
 
 impl MediaSocket {
     /// Binds `port` for both families, or for IPv4 if the kernel has no IPv6; 0 lets the kernel choose.
@@ -100,20 +102,14 @@ impl MediaSocket {
         }
         let port = bound_port(fd.as_fd())?;
 
-        for (option, limit) in [
-            (libc::SO_RCVBUF, "net.core.rmem_max"),
-            (libc::SO_SNDBUF, "net.core.wmem_max"),
-        ] {
+        let mut granted = [0; 2];
+        for (option, granted) in [libc::SO_RCVBUF, libc::SO_SNDBUF]
+            .into_iter()
+            .zip(&mut granted)
+        {
             set_option(fd.as_fd(), libc::SOL_SOCKET, option, BUFFER_BYTES)?;
             // The kernel reports twice what it granted.
-            let granted = option_value(fd.as_fd(), libc::SOL_SOCKET, option)? / 2;
-            if granted < SMALL_BUFFER_BYTES {
-                tracing::warn!(
-                    port,
-                    granted,
-                    "the media socket's buffer is small and bursts will be lost: raise {limit} to {BUFFER_BYTES}"
-                );
-            }
+            *granted = option_value(fd.as_fd(), libc::SOL_SOCKET, option)? / 2;
         }
         // Kernels before 4.18 and 5.0 lack these: it is slower there, and nothing else changes.
         let _ = set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
@@ -121,6 +117,7 @@ impl MediaSocket {
         Ok(Self {
             fd,
             port,
+            granted,
             receiver: Receiver::new(),
             sender: Sender::new(family, gso),
         })
@@ -164,6 +161,30 @@ impl AsFd for MediaSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Warns once for all sockets of buffers that the kernel has made smaller than they should be.
+pub(crate) fn warn_of_buffers(sockets: &[MediaSocket]) {
+    let smallest = |at: usize| sockets.iter().map(|socket| socket.granted[at]).min();
+    let granted = [0, 1].map(|at| smallest(at).unwrap_or(BUFFER_BYTES));
+    for sentence in buffers_cut(granted) {
+        tracing::warn!("{sentence}");
+    }
+}
+
+/// A sentence for each direction in which less was granted than asked for.
+fn buffers_cut(granted: [libc::c_int; 2]) -> Vec<String> {
+    let cut = BUFFER_LIMITS.iter().zip(granted);
+    let cut = cut.filter(|(_, granted)| *granted < BUFFER_BYTES);
+    cut.map(|(limit, granted)| {
+        format!(
+            "the kernel gives the media sockets buffers of {} KiB instead of {}, so that bursts may be lost: \
+             sysctl -w {limit}={BUFFER_BYTES} (and in /etc/sysctl.d for the next start of the machine)",
+            granted >> 10,
+            BUFFER_BYTES >> 10,
+        )
+    })
+    .collect()
 }
 
 fn pinned(announced: &[IpAddr], own: &[IpAddr]) -> Source {
@@ -268,6 +289,24 @@ mod tests {
             };
             assert_eq!(pinned(&addresses(announced), &own), expected, "{announced}");
         }
+    }
+
+    #[test]
+    fn buffers_that_were_cut_are_told_with_the_setting() {
+        assert_eq!(buffers_cut([BUFFER_BYTES; 2]), Vec::<String>::new());
+        let said = buffers_cut([212_992, BUFFER_BYTES]);
+        assert_eq!(said.len(), 1);
+        for part in [
+            "208 KiB instead of 4096",
+            "sysctl -w net.core.rmem_max=4194304",
+        ] {
+            assert!(said[0].contains(part), "{said:?}");
+        }
+        let said = buffers_cut([BUFFER_BYTES, BUFFER_BYTES - 1]);
+        assert!(
+            said.len() == 1 && said[0].contains("net.core.wmem_max"),
+            "{said:?}"
+        );
     }
 
     #[test]

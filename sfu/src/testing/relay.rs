@@ -579,6 +579,7 @@ impl SimRelay {
                 addresses_proven,
                 addresses_unproven,
                 addresses_rebound,
+                stun_answers,
                 media_held,
                 drops,
                 peer_count,
@@ -605,6 +606,7 @@ impl SimRelay {
             total.addresses_proven += addresses_proven;
             total.addresses_unproven += addresses_unproven;
             total.addresses_rebound += addresses_rebound;
+            total.stun_answers += stun_answers;
             for (reason, count) in media_held {
                 *total.media_held.entry(reason).or_default() += count;
             }

@@ -24,7 +24,10 @@ use crate::event::{DataRefusal, PeerFailure};
 use crate::prefetch;
 
 pub(crate) use dtls::Certificate;
-pub(crate) use ice::{StunOutcome, stun_answer_tag, stun_local_ufrag};
+pub(crate) use ice::{
+    PlainAnswers, Query, QueryStep, StunOutcome, place_discovered, stun_answer_tag,
+    stun_local_ufrag,
+};
 pub(crate) use identity::{Fingerprint, HashAlgorithm, IceCredentials, worker_of};
 pub use path::StreamKind;
 pub(crate) use path::{Candidate, Hold, Path, StreamOrigin};

@@ -14,8 +14,8 @@ use crate::pipe::Data;
 use crate::seat::Seat;
 use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::tap::{Tap, TapSettings};
-use crate::transport::Candidate;
 use crate::transport::sdp::Offer;
+use crate::transport::{Candidate, Path};
 use crate::view::{Cap, TrackSettings, View};
 
 /// The answer to a command. Its receiver may be gone.
@@ -102,6 +102,10 @@ pub(crate) enum Command {
         settings: TapSettings,
         seat: Seat,
         reply: Reply<Tap>,
+    },
+    Discover {
+        server: Path,
+        reply: Reply<Option<Candidate>>,
     },
     Stats {
         reply: Reply<WorkerStats>,
@@ -195,6 +199,7 @@ impl Worker {
                 seat,
                 reply,
             } => answer(reply, self.tap(now, track, &settings, seat)),
+            Command::Discover { server, reply } => self.discover(now, server, reply),
             Command::Stats { reply } => answer(reply, Ok(self.stats(now))),
             Command::Totals { reply } => answer(reply, Ok(self.totals())),
             Command::PeerStats { peer, reply } => answer(reply, self.peer_stats(now, peer)),

@@ -20,6 +20,7 @@ mod codecs;
 mod command;
 mod control;
 mod data;
+mod discovery;
 mod feedback;
 mod forward;
 mod handshake;
@@ -63,7 +64,7 @@ use crate::index::{PeerIx, Table, WorkerIx};
 use crate::pipe::{Batches, Control};
 use crate::track::Tracks;
 use crate::transmit::{RunKey, SendReport, Transmits};
-use crate::transport::{Candidate, Certificate, Path};
+use crate::transport::{Candidate, Certificate, Path, PlainAnswers, Query};
 use crate::view::Cap;
 use forward::{FanoutScratch, PART_BYTES};
 use handshake::Handshakes;
@@ -105,6 +106,11 @@ pub(crate) struct Worker {
     check_rng: StdRng,
     next_id: u64,
     demux: Demux,
+    /// The question for this worker's own address, and who waits for the answer.
+    query: Option<(Query, command::Reply<Option<Candidate>>)>,
+    /// Addresses that such questions have told: of IPv4, and of IPv6.
+    discovered: [Option<Candidate>; 2],
+    plain_answers: PlainAnswers,
     rooms: HashMap<RoomId, Room>,
     peers: Table<PeerIx, Peer>,
     by_id: HashMap<PeerId, PeerIx>,
@@ -149,6 +155,7 @@ struct Counters {
     /// The time that the last batch may have been held back.
     coalescing: Duration,
     paths: PathCounters,
+    stun_answers: u64,
     /// Times that a peer's media was held, by reason.
     media_held: BTreeMap<&'static str, u64>,
     drops: Drops,
@@ -172,6 +179,9 @@ impl Worker {
             check_rng: StdRng::from_seed(config.seed.map(|byte| !byte)),
             next_id: 1,
             demux: Demux::default(),
+            query: None,
+            discovered: [None; 2],
+            plain_answers: PlainAnswers::default(),
             rooms: HashMap::new(),
             peers: Table::default(),
             by_id: HashMap::new(),
@@ -275,6 +285,7 @@ impl Worker {
         self.poll_watches(now);
         self.poll_looks(now);
         self.poll_taps(now);
+        self.poll_query(now);
         while let Some(index) = self.schedule.take_due(now) {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport.handle_timeout(now);
@@ -295,6 +306,7 @@ impl Worker {
                 self.watches.poll_timeout(),
                 self.looks.poll_timeout(),
                 self.taps.poll_timeout(),
+                self.query.as_ref().map(|(query, _)| query.due()),
                 speaking,
             ];
             let due = due.into_iter().flatten();

@@ -28,6 +28,10 @@ impl Worker {
         };
         let index = match found {
             Ok(index) => PeerIx::from(index),
+            Err(DropReason::StunUnaskedAnswer) if self.take_query_answer(from, datagram) => return,
+            Err(DropReason::StunUnknownUfrag) if self.answer_stranger(now, from, datagram) => {
+                return;
+            }
             Err(reason) => return self.counters.drop(reason),
         };
         let Some(peer) = self.peers.get_mut(index) else {

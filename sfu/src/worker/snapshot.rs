@@ -46,6 +46,7 @@ impl Worker {
             addresses_proven: self.counters.paths.proven,
             addresses_unproven: self.counters.paths.unproven,
             addresses_rebound: self.counters.paths.rebound,
+            stun_answers: self.counters.stun_answers,
             media_held: self.counters.media_held.clone(),
             drops: self.counters.drops.clone(),
             peer_count: self.peers.len(),

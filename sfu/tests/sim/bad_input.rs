@@ -89,29 +89,33 @@ fn forged_ssrcs_from_a_peers_address_bind_nothing() {
 }
 
 #[test]
-fn strangers_get_no_answer() {
+fn strangers_are_told_their_address_and_nothing_else() {
     let mut sim = Sim::new(42);
     sim.participant(Video::Single);
     sim.run(2 * SECOND);
     let now = sim.now;
     sim.relay.flush(now);
-    // A binding request without integrity, naming nobody; a ClientHello; RTP; RTCP.
+    // A binding request without credentials.
     let mut stun = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
     stun.extend_from_slice(&[9; 12]);
+    // One that names nobody there is.
+    let mut naming = stun.clone();
+    naming.extend_from_slice(&[0, 6, 0, 4, b'a', b':', b'b', b'c']);
+    naming[3] = 8;
     let hello = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
-    for payload in [
-        &stun[..],
-        &hello,
-        &[0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1],
-        &[0x80, 200, 0, 0],
+    for (payload, answers) in [
+        (&stun[..], 1),
+        (&naming, 0),
+        (&hello, 0),
+        (&[0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1], 0),
+        (&[0x80, 200, 0, 0], 0),
     ] {
         inject(&mut sim, stranger(), payload);
+        let sent = sim.relay.flush(now);
+        let answered = sent.iter().filter(|datagram| datagram.to == stranger());
+        let lengths: Vec<usize> = answered.map(|datagram| datagram.payload.len()).collect();
+        assert_eq!(lengths.len(), answers, "{payload:?}");
+        assert!(lengths.iter().all(|bytes| *bytes <= 44), "{lengths:?}");
     }
-    let answered = sim
-        .relay
-        .flush(now)
-        .iter()
-        .filter(|datagram| datagram.to == stranger())
-        .count();
-    assert_eq!(answered, 0);
+    assert_eq!(sim.relay.stats().stun_answers, 1);
 }

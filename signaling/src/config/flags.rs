@@ -1,13 +1,13 @@
 //! Settings on the command line and in the environment.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
 use serde::Deserialize;
 
 use super::command::Command;
-use super::{AnnounceFor, CipherSetting, LogFormat};
+use super::{AnnounceFor, CipherSetting, Host, LogFormat};
 use crate::clients::Network;
 
 /// A WebRTC relay for group calls: rooms, signaling and the page, in one process.
@@ -23,14 +23,36 @@ pub struct Flags {
     /// Address for counters, open to whoever reaches it: loopback or a private network [default: none]
     #[arg(long, env = "TERTULIA_ADMIN_LISTEN", value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub admin_listen: Option<SocketAddr>,
-    /// Address announced for media; repeatable [default: every address of this machine]
+    /// Address announced for media, or a name with all of its addresses; repeatable [default: the addresses of this
+    /// machine]
     #[arg(
         long,
         env = "TERTULIA_MEDIA_IP",
         value_name = "IP",
         value_delimiter = ','
     )]
-    pub media_ip: Vec<IpAddr>,
+    pub media_ip: Vec<Host>,
+    /// Network interface whose addresses are announced where no --media-ip is given; repeatable [default: every one]
+    #[arg(
+        long = "media-interface",
+        env = "TERTULIA_MEDIA_INTERFACES",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub media_interfaces: Vec<String>,
+    /// Network of which this machine's addresses are announced where no --media-ip is given; repeatable [default: every
+    /// one]
+    #[arg(
+        long = "media-network",
+        env = "TERTULIA_MEDIA_NETWORKS",
+        value_name = "IP[/BITS]",
+        value_delimiter = ','
+    )]
+    pub media_networks: Vec<Network>,
+    /// STUN server that is asked, from the media ports, which addresses clients reach them by (`stun:HOST:PORT`)
+    /// [default: none]
+    #[arg(long, env = "TERTULIA_MEDIA_DISCOVER", value_name = "URL")]
+    pub media_discover: Option<String>,
     /// UDP port of the first media worker [default: 10000]
     #[arg(long, env = "TERTULIA_MEDIA_PORT", value_name = "PORT")]
     pub media_port: Option<u16>,

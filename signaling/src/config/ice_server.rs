@@ -1,161 +1,241 @@
 //! STUN and TURN servers that clients are told of. A browser throws at a URL it does not like, or at
 //! TURN without credentials, and the call ends there; so such an entry is refused at the start.
 
-use std::net::Ipv6Addr;
+#[cfg(test)]
+mod coturn_tests;
+mod secret;
+mod url;
 
-use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// An entry of `RTCConfiguration.iceServers`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+use serde::Deserialize;
+
+use super::ConfigError;
+use crate::files;
+
+pub use secret::IceSecret;
+pub(super) use url::stun_server;
+use url::{Scheme, Url};
+
+/// A STUN server, or a TURN server with either one user for everybody (`username`, `credential`), or a secret by which
+/// each participant is given a user of its own, for a time.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct IceServer {
-    /// Its addresses: `stun:`, `turn:` or `turns:`.
+    /// Addresses: `stun:`, `turn:` or `turns:`.
     pub urls: Vec<String>,
-    /// The user's name; TURN needs one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The user's name.
     pub username: Option<String>,
-    /// The user's password; TURN needs one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The user's password.
     pub credential: Option<String>,
+    /// The secret that the server shares with the TURN server: coturn's `static-auth-secret`.
+    pub secret: Option<IceSecret>,
+    /// A file with the secret; [`Config::load`](super::Config::load) reads it into `secret`.
+    pub secret_file: Option<PathBuf>,
+    /// The time for which users by `secret` are taken, in seconds. None: a day.
+    pub ttl_s: Option<u64>,
 }
 
 /// RFC 8489 section 14.3. Chromium throws at a longer one.
 const USERNAME_BYTES: usize = 509;
+/// The longest password that a server makes up is far shorter. Each welcome carries it.
+const CREDENTIAL_BYTES: usize = 1_024;
+/// Addresses of all entries together: Chromium takes no more TURN servers than this, and each makes a call begin later.
+const URLS: usize = 32;
+
+/// The environment variable with the secret of TURN servers that have no credentials in the file. There is no such flag:
+/// others see the arguments of a process.
+pub const TURN_SECRET_VARIABLE: &str = "TERTULIA_TURN_SECRET";
+/// Bytes of a file with a secret.
+const SECRET_FILE_BYTES: usize = 4_096;
+/// Time for which users by a secret are taken, in seconds. Clients are given another one after half of it; one that was
+/// cut off for longer than the rest joins anew, and is given one then.
+const TTL_S: u64 = 24 * 3_600;
+const SHORTEST_TTL_S: u64 = 60;
+/// A week.
+const LONGEST_TTL_S: u64 = 7 * 24 * 3_600;
+
+/// Gives each entry its secret, from its file or the value of [`TURN_SECRET_VARIABLE`].
+pub(super) fn complete(
+    servers: &mut [IceServer],
+    variable: Option<&OsString>,
+) -> Result<(), ConfigError> {
+    for (index, server) in servers.iter_mut().enumerate() {
+        let has_none = server.username.is_none() && server.credential.is_none();
+        let secret = match (&server.secret_file, &server.secret) {
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::Value(format!(
+                    "ice_servers[{index}].secret_file: there is a `secret` too; give it in one place"
+                )));
+            }
+            (Some(path), None) => {
+                let text = files::read_text(path, SECRET_FILE_BYTES);
+                text.map_err(|source| ConfigError::Read {
+                    path: path.clone(),
+                    source,
+                })?
+            }
+            (None, None) if has_none && server.is_turn() => match variable {
+                Some(variable) => variable.to_string_lossy().into_owned(),
+                None => continue,
+            },
+            (None, _) => continue,
+        };
+        server.secret = Some(IceSecret::from(secret.trim()));
+    }
+    Ok(())
+}
+
+/// Refuses entries that browsers would refuse, and those that name a server a second time.
+///
+/// # Errors
+///
+/// A sentence without its beginning `ice_servers`.
+pub(super) fn check(servers: &[IceServer]) -> Result<(), String> {
+    let mut seen = HashMap::new();
+    for (index, server) in servers.iter().enumerate() {
+        let urls = server.check().map_err(|what| format!("[{index}]{what}"))?;
+        for (at, (url, text)) in urls.into_iter().zip(&server.urls).enumerate() {
+            let place = format!("[{index}].urls[{at}]");
+            if let Some(first) = seen.insert(url, place.clone()) {
+                return Err(format!(
+                    "{place}: `{text}` leads to the server of ice_servers{first} again: leave one of them out"
+                ));
+            }
+        }
+    }
+    match seen.len() {
+        0..=URLS => Ok(()),
+        count => Err(format!(
+            ": {count} addresses are more than the {URLS} that browsers try: leave some out"
+        )),
+    }
+}
 
 impl IceServer {
     /// # Errors
     ///
-    /// A clause that follows the entry's place: `[0]: ...` or `.urls[1]: ...`.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// A clause that follows the entry's place: `.urls: ...` or `.urls[1]: ...`.
+    fn check(&self) -> Result<Vec<Url>, String> {
         if self.urls.is_empty() {
-            return Err(".urls: names no server".into());
+            return Err(".urls: names no server: write one, like `stun:stun.example.org`".into());
         }
-        for (index, url) in self.urls.iter().enumerate() {
-            let wrong = |what: String| format!(".urls[{index}]: `{url}` {what}");
-            if check_url(url).map_err(wrong)? == Scheme::Turn {
+        let mut urls = Vec::with_capacity(self.urls.len());
+        for (index, text) in self.urls.iter().enumerate() {
+            let wrong = |what: String| format!(".urls[{index}]: `{text}` {what}");
+            let url = Url::parse(text).map_err(wrong)?;
+            if url.scheme == Scheme::Turn && self.secret.is_none() {
                 self.check_credentials().map_err(wrong)?;
+            }
+            urls.push(url);
+        }
+        if urls.iter().all(|url| url.scheme == Scheme::Stun) {
+            self.check_no_credentials()?;
+        }
+        match &self.secret {
+            Some(secret) => self.check_secret(secret)?,
+            None if self.ttl_s.is_some() => {
+                return Err(
+                    ".ttl_s: there is no `secret`, whose users it is for: leave it out".into(),
+                );
+            }
+            None => {}
+        }
+        Ok(urls)
+    }
+
+    fn check_credentials(&self) -> Result<(), String> {
+        let given = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
+        for (key, field, most) in [
+            ("username", &self.username, USERNAME_BYTES),
+            ("credential", &self.credential, CREDENTIAL_BYTES),
+        ] {
+            if !given(field) {
+                return Err(format!(
+                    "needs a `{key}`: a TURN server asks for one; or the `secret` that it shares with this server"
+                ));
+            }
+            if field.as_ref().is_some_and(|text| text.len() > most) {
+                return Err(format!("needs a `{key}` of at most {most} bytes"));
             }
         }
         Ok(())
     }
 
-    fn check_credentials(&self) -> Result<(), String> {
-        let given = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
-        for (key, field) in [
-            ("username", &self.username),
-            ("credential", &self.credential),
-        ] {
-            if !given(field) {
-                return Err(format!("needs a `{key}`: a TURN server asks for one"));
+    fn check_secret(&self, secret: &IceSecret) -> Result<(), String> {
+        for (key, field) in self.user() {
+            if field.is_some() {
+                return Err(format!(
+                    ".{key}: there is a `secret`, which gives each participant one: leave one of the two out"
+                ));
             }
         }
-        match &self.username {
-            Some(name) if name.len() > USERNAME_BYTES => Err(format!(
-                "needs a `username` of at most {USERNAME_BYTES} bytes"
+        if secret.is_empty() {
+            let variable = TURN_SECRET_VARIABLE;
+            return Err(format!(
+                ".secret: it is empty: write that of the TURN server here, into `secret_file` or into {variable}"
+            ));
+        }
+        let ttl = self.ttl_s.unwrap_or(TTL_S);
+        match (SHORTEST_TTL_S..=LONGEST_TTL_S).contains(&ttl) {
+            true => Ok(()),
+            false => Err(format!(
+                ".ttl_s: {ttl} is no time from {SHORTEST_TTL_S} to {LONGEST_TTL_S} seconds"
             )),
-            _ => Ok(()),
         }
     }
-}
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Scheme {
-    Stun,
-    Turn,
-}
-
-/// RFC 7064 section 3.1 and RFC 7065 section 3.1, less what no browser takes.
-fn check_url(url: &str) -> Result<Scheme, String> {
-    let lower = url.to_ascii_lowercase();
-    let (scheme, rest) = lower.split_once(':').unwrap_or((&lower, ""));
-    let scheme = match scheme {
-        "stun" | "stuns" => Scheme::Stun,
-        "turn" | "turns" => Scheme::Turn,
-        _ => return Err("does not begin with `stun:`, `stuns:`, `turn:` or `turns:`".into()),
-    };
-    if rest.starts_with("//") {
-        return Err("has `//` after its scheme: leave it out".into());
-    }
-    if rest.contains('@') {
-        return Err("has a user in it: name it as `username` and `credential`".into());
-    }
-    let (place, query) = match rest.split_once('?') {
-        Some((place, query)) => (place, Some(query)),
-        None => (rest, None),
-    };
-    check_query(scheme, query, url)?;
-    let (host, port) = split_port(place)?;
-    check_host(host)?;
-    match port.map(str::parse::<u16>) {
-        None | Some(Ok(1..)) => Ok(scheme),
-        Some(Ok(0) | Err(_)) => Err("has a port that is no number from 1 to 65535".into()),
-    }
-}
-
-fn check_query(scheme: Scheme, query: Option<&str>, url: &str) -> Result<(), String> {
-    let Some(query) = query else {
-        return Ok(());
-    };
-    if scheme == Scheme::Stun {
-        return Err("has a `?`, which only TURN knows".into());
-    }
-    if !matches!(query, "transport=udp" | "transport=tcp") || !url.ends_with(query) {
-        return Err("has something other than `?transport=udp` or `?transport=tcp`".into());
-    }
-    Ok(())
-}
-
-/// The host, without brackets kept apart from a port: `[::1]:3478` has both.
-fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
-    let end = match place.strip_prefix('[') {
-        Some(rest) => {
-            let inside = rest.find(']');
-            inside.ok_or("has a `[` without `]`")? + 2
-        }
-        None => place.find(':').unwrap_or(place.len()),
-    };
-    let (host, port) = place.split_at(end);
-    match port.strip_prefix(':') {
-        // A sign would be read as part of the number.
-        Some(port) if port.starts_with(['+', '-']) => Ok((host, Some(""))),
-        Some(port) if port.contains(':') => {
-            Err("has an IPv6 address without brackets: write `[::1]`".into())
-        }
-        Some(port) => Ok((host, Some(port))),
-        None if port.is_empty() => Ok((host, None)),
-        None => Err("has something other than a port after `]`".into()),
-    }
-}
-
-/// RFC 3986 section 3.2.2: an address in brackets, or a name of unreserved, percent-encoded and
-/// `sub-delims` characters.
-fn check_host(host: &str) -> Result<(), String> {
-    if let Some(address) = host.strip_prefix('[') {
-        let address = address.trim_end_matches(']');
-        return match address.parse::<Ipv6Addr>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err("has brackets around something other than an IPv6 address".into()),
-        };
-    }
-    if host.is_empty() {
-        return Err("names no host".into());
-    }
-    if !host.is_ascii() {
-        return Err("has a host that is not ASCII: write it as `xn--...`".into());
-    }
-    let mut rest = host.bytes();
-    while let Some(byte) = rest.next() {
-        let good = match byte {
-            b'%' => (0..2).all(|_| rest.next().is_some_and(|digit| digit.is_ascii_hexdigit())),
-            b'-' | b'.' | b'_' | b'~' => true,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => true,
-            byte => byte.is_ascii_alphanumeric(),
-        };
-        if !good {
-            return Err("has a host with characters that no host has".into());
+    /// Who gives a STUN server credentials means a TURN server, and would find out by calls that do not connect.
+    fn check_no_credentials(&self) -> Result<(), String> {
+        let secret = self.secret.as_ref().map(|_| "secret");
+        let user = self.user().into_iter();
+        let given = user.filter_map(|(key, field)| field.as_ref().map(|_| key));
+        match secret.into_iter().chain(given).next() {
+            None => Ok(()),
+            Some(key) => Err(format!(
+                ".{key}: STUN servers ask for none: leave it out, or write `turn:` for a TURN server"
+            )),
         }
     }
-    Ok(())
+
+    fn user(&self) -> [(&'static str, &Option<String>); 2] {
+        [
+            ("username", &self.username),
+            ("credential", &self.credential),
+        ]
+    }
+
+    fn is_turn(&self) -> bool {
+        let mut schemes = self.urls.iter().map(|url| url.split(':').next());
+        schemes.any(|scheme| {
+            scheme.is_some_and(|it| {
+                ["turn", "turns"]
+                    .iter()
+                    .any(|name| it.eq_ignore_ascii_case(name))
+            })
+        })
+    }
+
+    /// The time for which a user by the secret is taken; none if it has one user for everybody, or needs none.
+    pub(crate) fn ttl(&self) -> Option<Duration> {
+        let has_secret = self.secret.is_some();
+        has_secret.then(|| Duration::from_secs(self.ttl_s.unwrap_or(TTL_S)))
+    }
+
+    /// The user's name and password for a participant who joins or comes back `now`, in seconds since 1970.
+    pub(crate) fn user_of(&self, participant: &str, now: u64) -> (Option<String>, Option<String>) {
+        match (&self.secret, self.ttl()) {
+            (Some(secret), Some(ttl)) => {
+                let username = format!("{}:{participant}", now.saturating_add(ttl.as_secs()));
+                let credential = secret.credential(&username);
+                (Some(username), Some(credential))
+            }
+            _ => (self.username.clone(), self.credential.clone()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -175,11 +255,114 @@ mod tests {
         let table = include_str!("../../golden/ice_servers.json");
         let cases: Vec<Case> = serde_json::from_str(table).expect("the table");
         for Case { server, refused } in cases {
-            match (server.check(), refused) {
+            match (check(std::slice::from_ref(&server)), refused) {
                 (Ok(()), None) => {}
                 (Err(said), Some(word)) => assert!(said.contains(&word), "{server:?}: {said}"),
                 (said, refused) => panic!("{server:?}: {said:?} instead of {refused:?}"),
             }
         }
+    }
+
+    fn stun(urls: impl IntoIterator<Item = String>) -> IceServer {
+        IceServer {
+            urls: urls.into_iter().collect(),
+            ..IceServer::default()
+        }
+    }
+
+    #[test]
+    fn a_server_is_named_once() {
+        let one = stun(["stun:a.example".into(), "stun:b.example".into()]);
+        let other = stun(["stun:c.example".into(), "STUN:B.example:3478".into()]);
+        assert_eq!(check(std::slice::from_ref(&one)), Ok(()));
+        let said = check(&[one, other]).expect_err("twice");
+        assert!(said.starts_with("[1].urls[1]: `STUN:B"), "{said}");
+        assert!(said.contains("ice_servers[0].urls[1]"), "{said}");
+    }
+
+    #[test]
+    fn servers_are_as_many_as_browsers_try() {
+        let many = |count| [stun((0..count).map(|at| format!("stun:s{at}.example")))];
+        assert_eq!(check(&many(URLS)), Ok(()));
+        let said = check(&many(URLS + 1)).expect_err("too many");
+        assert!(said.starts_with(": 33 addresses"), "{said}");
+    }
+
+    fn turn(more: &str) -> IceServer {
+        toml::from_str(&format!("urls = [\"turn:turn.example.org\"]\n{more}")).expect(more)
+    }
+
+    #[test]
+    fn a_secret_takes_the_place_of_a_user() {
+        for (more, refused) in [
+            ("secret = \"s\"", None),
+            ("secret = \"s\"\nttl_s = 60", None),
+            ("secret = \"s\"\nttl_s = 604800", None),
+            ("secret = \"\"", Some("empty")),
+            ("secret = \"s\"\nttl_s = 59", Some("[0].ttl_s: 59")),
+            ("secret = \"s\"\nttl_s = 604801", Some("[0].ttl_s")),
+            ("secret = \"s\"\nusername = \"u\"", Some("[0].username")),
+            ("secret = \"s\"\ncredential = \"c\"", Some("[0].credential")),
+            (
+                "username = \"u\"\ncredential = \"c\"\nttl_s = 60",
+                Some("no `secret`"),
+            ),
+            ("secret_file = \"/not/read\"", Some("needs a `username`")),
+        ] {
+            match (check(&[turn(more)]), refused) {
+                (Ok(()), None) => {}
+                (Err(said), Some(word)) => assert!(said.contains(word), "{more}: {said}"),
+                (said, _) => panic!("{more}: {said:?}"),
+            }
+        }
+        let mut with_stun = turn("secret = \"s\"");
+        with_stun.urls.push("stun:stun.example.org".into());
+        assert_eq!(check(std::slice::from_ref(&with_stun)), Ok(()));
+        with_stun.urls.remove(0);
+        let said = check(&[with_stun]).expect_err("no TURN");
+        assert!(said.starts_with("[0].secret: STUN"), "{said}");
+    }
+
+    #[test]
+    fn a_secret_comes_from_a_file_or_from_the_environment() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "of the file\n").expect("written");
+        let variable = OsString::from("of the environment");
+        let of_file = format!("secret_file = {path:?}");
+        let given = "username = \"u\"\ncredential = \"c\"";
+        let secret = |more: &str, variable| {
+            let mut servers = [turn(more)];
+            complete(&mut servers, variable).map(|()| servers[0].secret.take())
+        };
+        let is = |text: &str| Some(IceSecret::from(text));
+        let expect = |more, variable| secret(more, variable).expect(more);
+        assert_eq!(expect(&of_file, None), is("of the file"));
+        assert_eq!(expect(&of_file, Some(&variable)), is("of the file"));
+        assert_eq!(expect("", Some(&variable)), is("of the environment"));
+        assert_eq!(expect("", None), None);
+        assert_eq!(expect(given, Some(&variable)), None);
+        let both = secret(&format!("{of_file}\nsecret = \"s\""), None);
+        assert!(both.is_err_and(|said| said.to_string().contains("one place")));
+        std::fs::remove_file(&path).expect("removed");
+        let gone = secret(&of_file, None).expect_err("gone").to_string();
+        assert!(gone.contains(path.to_str().expect("a name")), "{gone}");
+        let mut stun = [stun(["stun:stun.example.org".into()])];
+        complete(&mut stun, Some(&variable)).expect("no secret");
+        assert_eq!(stun[0].secret, None);
+    }
+
+    #[test]
+    fn a_user_by_a_secret_ends_after_its_time() {
+        let server = turn("secret = \"north\"\nttl_s = 3600");
+        let (username, credential) = server.user_of("pa_1", 1_795_737_600);
+        assert_eq!(username.as_deref(), Some("1795741200:pa_1"));
+        // printf 1795741200:pa_1 | openssl dgst -sha1 -hmac north -binary | base64
+        assert_eq!(credential.as_deref(), Some("4zG+S7ydHS0OKyWRqtlNVCU0DaI="));
+        let (of_another, _) = server.user_of("pa_2", 1_795_737_600);
+        assert_ne!(of_another, username);
+        let one = turn("username = \"u\"\ncredential = \"c\"");
+        let user = (Some("u".to_owned()), Some("c".to_owned()));
+        assert_eq!(one.user_of("pa_1", 0), user);
     }
 }

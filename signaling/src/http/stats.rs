@@ -100,6 +100,7 @@ struct Worker {
     addresses_proven: u64,
     addresses_unproven: u64,
     addresses_rebound: u64,
+    stun_answers: u64,
     media_held: BTreeMap<&'static str, u64>,
     drops: BTreeMap<&'static str, u64>,
 }
@@ -217,6 +218,7 @@ impl Worker {
             addresses_proven: stats.addresses_proven,
             addresses_unproven: stats.addresses_unproven,
             addresses_rebound: stats.addresses_rebound,
+            stun_answers: stats.stun_answers,
             media_held: stats.media_held,
             drops: by_code(&stats.drops),
         }

@@ -44,8 +44,11 @@ impl Reload {
                 let certificate = node.certificate();
                 let fingerprint = certificate.as_ref().map(Certificate::fingerprint);
                 info!(fingerprint, keys, revoked, "settings reloaded");
-                if let Some(warning) = certificate.and_then(|it| it.warning()) {
-                    warn!("{warning}");
+                if let Some(certificate) = certificate {
+                    let of_name = certificate.name_warning(&self.started.allowed_hosts);
+                    for warning in certificate.warning().into_iter().chain(of_name) {
+                        warn!("{warning}");
+                    }
                 }
                 if !fixed.is_empty() {
                     warn!(

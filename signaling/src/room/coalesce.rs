@@ -30,6 +30,8 @@ pub(crate) enum State {
     Permissions,
     Renegotiate,
     Audience,
+    /// STUN and TURN servers.
+    IceServers,
 }
 
 /// A thing that begins and ends.
@@ -83,6 +85,7 @@ impl Coalesce for Told {
             Event::Permissions(_) => each(State::Permissions),
             Event::Renegotiate(_) => each(State::Renegotiate),
             Event::Audience(_) => each(State::Audience),
+            Event::IceServers(_) => each(State::IceServers),
             _ => {}
         }
     }

@@ -23,6 +23,8 @@ const TRACK: usize = size_of::<TrackInfo>() + ID;
 pub enum Event {
     /// The first.
     Welcome(Snapshot),
+    /// STUN and TURN servers are to be told anew to this participant, with users that hold from now on.
+    IceServers(ParticipantId),
     /// Answers [`Action::Offer`](super::Action::Offer).
     Answered {
         /// The number of the request that it answers.

@@ -8,10 +8,10 @@ use x509_parser::prelude::{FromDer, Validity, X509Certificate};
 use super::Certificate;
 
 /// Seconds before its end from which on a certificate is warned of. Whoever renews it by a timer does so earlier.
-const SOON: i64 = 7 * 24 * 3_600;
+const SOON: i64 = 14 * 24 * 3_600;
 
 impl Certificate {
-    /// A sentence if browsers refuse the certificate because of the time, or will do so within a week. None for one
+    /// A sentence if browsers refuse the certificate because of the time, or will do so within 14 days. None for one
     /// whose validity cannot be read.
     pub fn warning(&self) -> Option<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
@@ -60,14 +60,14 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_warned_of_before_it_is_valid_and_from_a_week_before_its_end_on() {
+    fn a_certificate_is_warned_of_before_it_is_valid_and_from_two_weeks_before_its_end_on() {
         let year = validity((2026, 11, 27), (2027, 11, 27));
         for (now, expected) in [
             (NOW - 1, Some("not valid before Nov 27")),
             (NOW, None),
-            (NOW + 357 * DAY, None),
+            (NOW + 350 * DAY, None),
             (
-                NOW + 359 * DAY,
+                NOW + 352 * DAY,
                 Some("expires soon: it is valid until Nov 27"),
             ),
             (NOW + 365 * DAY, Some("expires soon")),

@@ -655,6 +655,7 @@ impl Media for FakeMedia {
             busy.addresses_proven = 13;
             busy.addresses_unproven = 14;
             busy.addresses_rebound = 16;
+            busy.stun_answers = 17;
             busy.media_held = [("silent", 15)].into();
             busy.drops.add(DropReason::SrtpAuthFailed, 3);
             busy.drops.add(DropReason::UnknownAddress, 2);

@@ -4,6 +4,7 @@
 // The counters of `/stats` in one piece.
 #![recursion_limit = "256"]
 
+mod addresses;
 mod admission;
 mod bot;
 mod choice;
@@ -16,6 +17,7 @@ mod embedder;
 mod fake_media;
 mod hooks;
 mod http;
+mod ice_servers;
 mod ice_tcp;
 mod invitations;
 mod limits;

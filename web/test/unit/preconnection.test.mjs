@@ -108,6 +108,27 @@ test("ICE servers that are told with the answer are used where there is no direc
   }
 });
 
+test("ICE servers that are told later are for the next search and the next connection, and disturb nothing", async () => {
+  const { server, connections, room } = prepared();
+  server.iceServers = [{ urls: ["turn:turn.example.org"], username: "1:p", credential: "a" }];
+  await settle();
+  await room.join();
+  connections[0].become("connected");
+  mock.timers.tick(2_000);
+  const iceServers = [{ urls: ["turn:turn.example.org"], username: "2:p", credential: "b" }];
+  server.socket.tell({ type: "ice_servers", ice_servers: iceServers });
+  await settle();
+  assert.deepEqual(connections[0].config.iceServers, iceServers);
+  assert.equal(connections[0].config.bundlePolicy, "max-bundle");
+  mock.timers.tick(60_000);
+  await settle();
+  assert.equal(connections[0].offers.length, 1, "no offer");
+  server.socket.tell({ type: "media", state: "failed", reason: "never_connected" });
+  await settle();
+  assert.deepEqual(connections[1].config.iceServers, iceServers);
+  room.leave();
+});
+
 test("a connection that ends just then is made again", async () => {
   const { server, room } = prepared();
   await settle();

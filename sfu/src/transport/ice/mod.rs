@@ -15,6 +15,7 @@
 
 mod check;
 mod known;
+mod plain;
 mod stun;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use rand::{Rng, SeedableRng};
 use ring::hmac;
 
 pub(crate) use check::stun_answer_tag;
+pub(crate) use plain::{PlainAnswers, Query, QueryStep, place_discovered};
 pub(crate) use stun::stun_local_ufrag;
 
 use super::IceCredentials;

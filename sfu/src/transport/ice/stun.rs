@@ -55,7 +55,7 @@ pub(super) const ICE_CONTROLLED: u16 = 0x8029;
 const INTEGRITY_LEN: usize = 20;
 const FINGERPRINT_LEN: usize = 4;
 /// Attributes from here on may be ignored (RFC 8489 section 14).
-const COMPREHENSION_OPTIONAL: u16 = 0x8000;
+pub(super) const COMPREHENSION_OPTIONAL: u16 = 0x8000;
 
 impl<'a> BindingRequest<'a> {
     /// Reads a binding request; the error is a code for metrics.
@@ -182,6 +182,25 @@ pub(super) fn attributes(
     }))
 }
 
+/// The XOR-MAPPED-ADDRESS (RFC 8489 section 14.2) of the success response to a transaction.
+pub(super) fn mapped_address(datagram: &[u8], transaction: &[u8; 12]) -> Option<SocketAddr> {
+    let mut attributes = attributes(datagram, BINDING_SUCCESS)?;
+    if datagram.get(8..HEADER) != Some(transaction) {
+        return None;
+    }
+    let (_, value, _) = attributes.find(|(kind, ..)| *kind == XOR_MAPPED_ADDRESS)?;
+    let port = u16::from_be_bytes([*value.get(2)?, *value.get(3)?]) ^ 0x2112;
+    let mask = MAGIC_COOKIE.iter().chain(transaction);
+    let plain = value.get(4..)?.iter().zip(mask);
+    let plain: Vec<u8> = plain.map(|(byte, mask)| byte ^ mask).collect();
+    let ip = match (value[1], value.len()) {
+        (1, 8) => IpAddr::from(<[u8; 4]>::try_from(plain).ok()?),
+        (2, 20) => IpAddr::from(<[u8; 16]>::try_from(plain).ok()?),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip.to_canonical(), port))
+}
+
 /// Writes a message, attribute by attribute.
 pub(super) struct Writer(Vec<u8>);
 
@@ -196,6 +215,19 @@ impl Writer {
         message.extend(MAGIC_COOKIE);
         message.extend(transaction);
         Self(message)
+    }
+
+    /// A Binding request without attributes.
+    pub(super) fn request(transaction: &[u8]) -> Vec<u8> {
+        Self::new(BINDING_REQUEST, transaction).0
+    }
+
+    /// The success response to such a request, telling `from` its own address.
+    pub(super) fn mapped(from: SocketAddr, transaction: &[u8]) -> Vec<u8> {
+        let mut writer = Self::new(BINDING_SUCCESS, transaction);
+        writer.xor_address(from, transaction);
+        writer.set_length(0);
+        writer.0
     }
 
     pub(super) fn attribute(&mut self, kind: u16, value: &[u8]) {

@@ -279,3 +279,35 @@ fn write_parameters(out: &mut String, codec: &CodecFormat, role: MediaRole) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_differ_and_fall_in_the_order_of_candidates() {
+        let addr = |text: &str| text.parse().unwrap();
+        let candidates = [
+            Candidate::Udp(addr("192.0.2.1:7")),
+            Candidate::Udp(addr("[2001:db8::1]:7")),
+            Candidate::Udp(addr("10.0.0.1:7")),
+            Candidate::Tcp(addr("192.0.2.1:443")),
+            Candidate::Tcp(addr("[2001:db8::1]:443")),
+        ];
+        let mut out = String::new();
+        write_candidates(&mut out, &candidates);
+        let fields = out.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let fields: Vec<_> = fields.filter(|fields| fields.len() > 3).collect();
+        let foundations: Vec<&str> = fields.iter().map(|fields| fields[0]).collect();
+        let priorities = fields.iter().map(|fields| fields[3].parse().unwrap());
+        let priorities: Vec<u32> = priorities.collect();
+        assert_eq!(priorities.len(), candidates.len());
+        assert!(priorities.is_sorted_by(|a, b| a > b), "{out}");
+        // RFC 8445 section 5.1.2.1: 126 for host candidates, the highest local preference, component 1.
+        assert_eq!(priorities[0], 126 << 24 | 65_535 << 8 | 255);
+        // Another address or transport, another foundation (section 5.1.1.3).
+        let mut distinct = foundations.clone();
+        distinct.dedup();
+        assert_eq!(distinct, foundations);
+    }
+}

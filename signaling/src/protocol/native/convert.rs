@@ -1,18 +1,19 @@
 //! The rooms' model and the wire format, side by side.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::client_message::{Audience, CarriedTrack, Grants, Invite, Moderate, Source, TrackView};
 use super::server_message as wire;
-use super::{IceServer, Refusal, ServerMessage, encode};
+use super::{Refusal, ServerMessage, encode};
 use crate::access::{Access, Publish};
+use crate::config::IceServer;
 use crate::hooks::Permissions;
 use crate::live::Live;
 use crate::media;
-use crate::room::{self, Event, NamedSlot, ParticipantInfo, Told, TrackInfo};
+use crate::room::{self, Event, NamedSlot, ParticipantId, ParticipantInfo, Told, TrackInfo};
 
 /// The facts that only the welcome tells.
 pub(super) struct Greeting {
@@ -20,6 +21,32 @@ pub(super) struct Greeting {
     pub(super) limits: wire::MessageLimits,
     pub(super) data: wire::DataChannels,
     pub(super) access: Access,
+}
+
+impl Greeting {
+    /// STUN and TURN servers, with users for this participant from now on.
+    fn ice_servers(&self, participant: &ParticipantId) -> Vec<wire::IceServer> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs());
+        let participant = participant.to_string();
+        let servers = self.ice_servers.get();
+        let told = servers.iter().map(|server| {
+            let (username, credential) = server.user_of(&participant, now);
+            wire::IceServer {
+                urls: server.urls.clone(),
+                username,
+                credential,
+            }
+        });
+        told.collect()
+    }
+
+    /// The time after which clients are to be told the servers again. None: their users have no end.
+    pub(super) fn ice_servers_hold(&self) -> Option<Duration> {
+        let servers = self.ice_servers.get();
+        let shortest = servers.iter().filter_map(IceServer::ttl).min();
+        shortest.map(|ttl| ttl / 2)
+    }
 }
 
 /// An event as a text frame. One that several participants are told is written once. `session`: what its participant is
@@ -50,6 +77,9 @@ fn message(
             session: session(),
             ..welcome(snapshot, greeting)
         }),
+        Event::IceServers(participant) => ServerMessage::IceServers {
+            ice_servers: greeting.ice_servers(participant),
+        },
         Event::Answered { request, answer } => ServerMessage::Answer(wire::Answer {
             id: *request,
             sdp: answer.sdp.clone(),
@@ -277,7 +307,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
         rules: Some(rules(snapshot.rules)),
         hands: snapshot.hands.iter().map(ToString::to_string).collect(),
         audience: snapshot.audience.map(counts),
-        ice_servers: greeting.ice_servers.get().to_vec(),
+        ice_servers: greeting.ice_servers(&snapshot.participant),
         limits: greeting.limits,
         data: Some(greeting.data.clone()),
         server: wire::ServerInfo {

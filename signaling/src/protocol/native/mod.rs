@@ -22,7 +22,6 @@ mod websocket;
 mod weights;
 mod wire;
 
-pub use crate::config::IceServer;
 pub use client_message::{
     Audience, Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Grants, Hand, Invite,
     Join, Moderate, Mute, Offer, People, Resume, Revoke, Source, TrackView, Tracks, Update, View,
@@ -30,9 +29,9 @@ pub use client_message::{
 pub use codec::{decode, encode};
 pub(crate) use over_http::{events, poll, preflight, send};
 pub use server_message::{
-    Access, Answer, AudienceCounts, ChatMessage, DataChannels, Decision, Invitation, LayerWanted,
-    LeaveReason, MediaKind, MediaState, MessageLimits, Needs, Participant, Permissions,
-    PublishedTrack, Refusal, Rules, ServerInfo, ServerMessage, SessionInfo, Slot,
+    Access, Answer, AudienceCounts, ChatMessage, DataChannels, Decision, IceServer, Invitation,
+    LayerWanted, LeaveReason, MediaKind, MediaState, MessageLimits, Needs, Participant,
+    Permissions, PublishedTrack, Refusal, Rules, ServerInfo, ServerMessage, SessionInfo, Slot,
     SubscriptionState, Track, Unable, WaitingPerson, Welcome,
 };
 pub(crate) use upgrade::{Native, ask, refused, upgrade};

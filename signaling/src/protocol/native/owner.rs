@@ -36,6 +36,8 @@ pub(super) struct Owner {
     came: Option<(Option<ClientAddress>, SocketKind)>,
     /// None: the participant leaves with its connection.
     session: Option<Session>,
+    /// The time at which its client is told STUN and TURN servers again. None: what it was told holds.
+    ice_servers_due: Option<Instant>,
 }
 
 struct Session {
@@ -102,6 +104,7 @@ impl Owner {
             rate,
             came: None,
             session,
+            ice_servers_due: None,
         }
     }
 
@@ -294,7 +297,10 @@ impl Owner {
         connection: &mut Connection,
         opening: Opening,
     ) -> Result<std::convert::Infallible, Turn> {
+        let is_told = opening.message.is_none();
         self.open(connection, opening).await?;
+        // Who comes back may look for another path at once, and has been away for some time.
+        self.hold_ice_servers(is_told);
         let every = self.native.limits.ping_interval();
         let silence = self.native.limits.silence();
         let mut beat = interval_at(Instant::now() + every, every);
@@ -334,6 +340,7 @@ impl Owner {
                     return Err(End::lost().into());
                 }
                 _ = beat.tick() => connection.ping().await?,
+                () = until(self.ice_servers_due) => self.renew_ice_servers()?,
             }
         }
     }
@@ -493,12 +500,34 @@ impl Owner {
         self.refuse(refuse(id, "bad_field", sentence))
     }
 
+    /// STUN and TURN servers hold from now on, or not any more.
+    fn hold_ice_servers(&mut self, is_told: bool) {
+        let now = Instant::now();
+        let hold = self.native.greeting.ice_servers_hold();
+        self.ice_servers_due = hold.map(|hold| match is_told {
+            true => now + hold,
+            false => now,
+        });
+    }
+
+    /// Tells the client of STUN and TURN servers again.
+    fn renew_ice_servers(&mut self) -> Result<(), Turn> {
+        self.hold_ice_servers(true);
+        let event = Event::IceServers(self.membership.participant.clone());
+        self.put(event)
+    }
+
     /// Refuses a frame in the way of the room: the refusal is numbered like an event.
     fn refuse(&self, refused: super::codec::Refused) -> Result<(), Turn> {
         let event = Event::Refused {
             request: refused.id,
             refusal: refused.refusal,
         };
+        self.put(event)
+    }
+
+    /// Puts an event behind those of the room.
+    fn put(&self, event: Event) -> Result<(), Turn> {
         let bytes = event.weight();
         let put = self.membership.events.put(Told::one(event), bytes);
         // Whoever asks for refusals alone and reads none is as slow as one to whom the room tells too much.
@@ -518,6 +547,14 @@ fn grace_after(is_page: bool, grace: Duration) -> Duration {
 async fn knocked(session: &mut Option<Session>) -> Option<Knock> {
     match session {
         Some(session) => session.registered.knocked().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns at that time; without one, never.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
 }

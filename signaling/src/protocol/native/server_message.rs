@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::Source;
 use crate::access::Token;
-use crate::config::IceServer;
 use crate::room::Metadata;
 
 /// The messages of the server, by `type`.
@@ -29,6 +28,11 @@ pub enum ServerMessage {
         session: Token,
         /// The number of the client's numbered messages that have come.
         received: u64,
+    },
+    /// STUN and TURN servers from now on: the users of before are soon taken no more.
+    IceServers {
+        /// In the place of those told before.
+        ice_servers: Vec<IceServer>,
     },
     /// Receiving m-lines are missing, or no more.
     Needs(Needs),
@@ -320,6 +324,19 @@ pub struct Welcome {
     /// The session; none if the join asked for none, or the server has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionInfo>,
+}
+
+/// An entry of `RTCConfiguration.iceServers`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IceServer {
+    /// Addresses: `stun:`, `stuns:`, `turn:` or `turns:`.
+    pub urls: Vec<String>,
+    /// The user's name; none for STUN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The user's password; none for STUN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 /// A session, as its client is told.
