@@ -24,6 +24,8 @@ use crate::event::{DataRefusal, PeerFailure};
 use crate::prefetch;
 
 pub(crate) use dtls::Certificate;
+#[cfg(test)]
+pub(crate) use ice::testing as ice_testing;
 pub(crate) use ice::{StunOutcome, stun_answer_tag, stun_local_ufrag};
 pub(crate) use identity::{Fingerprint, HashAlgorithm, IceCredentials, worker_of};
 pub use path::StreamKind;
