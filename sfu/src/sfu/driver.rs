@@ -708,6 +708,6 @@ mod tests {
         let other = open_stream(&mut call, soon, &modest, 1);
         assert!(other.is_ok(), "{:?}", other.err());
         let left = held.iter().filter(|stream| !stream.is_closed());
-        assert!(left.count() <= 16, "no more than a peer has paths");
+        assert_eq!(left.count(), 16, "as many as a peer has paths");
     }
 }
