@@ -26,6 +26,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 pub(crate) use assets::Assets;
+#[cfg(feature = "testing")]
+pub(crate) use frames::fuzz as fuzz_frames;
 pub(crate) use host::Hosts;
 pub(crate) use ice_tcp::IceTcp;
 pub(crate) use origin::Origins;

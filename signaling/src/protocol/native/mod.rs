@@ -22,6 +22,9 @@ mod websocket;
 mod weights;
 mod wire;
 
+#[cfg(feature = "testing")]
+pub(crate) use body::fuzz as fuzz_body;
+
 pub use crate::config::IceServer;
 pub use client_message::{
     Audience, Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Grants, Hand, Invite,
