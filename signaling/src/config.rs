@@ -92,6 +92,9 @@ pub struct Config {
     pub trust_forwarded_host: bool,
     /// Proxies whose `X-Forwarded-For` says where a client is, for the limits of each address.
     pub trusted_proxies: Vec<Network>,
+    /// Whether each connection of `trusted_proxies` begins with a header of the PROXY protocol, version 2, which says where its
+    /// client is: for proxies of TCP.
+    pub proxy_protocol: bool,
     /// A file with the keys of access tokens, a JSON Web Key Set. With keys, joins need a token.
     pub keys_file: Option<PathBuf>,
     /// The keys of access tokens; [`load`](Self::load) reads them from `keys_file` or `TERTULIA_KEYS`.
@@ -176,6 +179,7 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             trust_forwarded_host: false,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             keys_file: None,
             keys: None,
             open: false,
@@ -427,6 +431,7 @@ impl Config {
         if !flags.trusted_proxies.is_empty() {
             config.trusted_proxies = flags.trusted_proxies;
         }
+        set(&mut config.proxy_protocol, flags.proxy_protocol);
         if !flags.media_ip.is_empty() {
             config.media_ip = flags.media_ip;
         }

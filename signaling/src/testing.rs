@@ -9,6 +9,15 @@ pub fn frames(bytes: &[u8]) {
     crate::http::fuzz_frames(bytes);
 }
 
+/// Reads the header of a proxy (PROXY protocol).
+///
+/// # Panics
+///
+/// If a header is found in pieces that is not found in the whole, or the other way round, or one beyond its bound.
+pub fn proxy_header(bytes: &[u8]) {
+    crate::http::fuzz_proxy_header(bytes);
+}
+
 /// Reads the body of a request over HTTP, as a page sends it that is closed.
 ///
 /// # Panics

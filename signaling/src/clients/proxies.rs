@@ -20,7 +20,8 @@ pub struct Network {
 }
 
 impl Network {
-    fn holds(&self, address: IpAddr) -> bool {
+    /// Whether an address is one of these.
+    pub(crate) fn holds(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 let beyond = 32 - u32::from(self.bits);

@@ -118,6 +118,17 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<Network>,
+    /// Each connection of --trusted-proxy begins with a header of the PROXY protocol, version 2: for proxies of TCP
+    /// [default: false]
+    #[arg(
+        long,
+        env = "TERTULIA_PROXY_PROTOCOL",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub proxy_protocol: Option<bool>,
     /// File with the keys of access tokens, a JSON Web Key Set: joins need a token then [default: the set in
     /// TERTULIA_KEYS, if there is one]
     #[arg(long, env = "TERTULIA_KEYS_FILE", value_name = "FILE", global = true)]

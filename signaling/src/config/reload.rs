@@ -24,7 +24,8 @@ impl Config {
             Config of self, wanted, under "";
             fixed: listen, admin_listen, media_ip, media_port, ice_tcp, media_announce, announce_for, workers,
                 room_peers_per_worker, memory_mb, coalesce_us, cipher, max_viewer_bitrate, max_viewer_height, last_n,
-                loudest_n, room_caps, web_dir, log, allowed_hosts, trust_forwarded_host, trusted_proxies, open,
+                loudest_n, room_caps, web_dir, log, allowed_hosts, trust_forwarded_host, trusted_proxies,
+                proxy_protocol, open,
                 tls_self_signed;
             other: log_filter, allowed_origins, keys_file, keys, tls_cert, tls_key, ice_servers, limits
         );

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 use tokio_rustls::server::TlsStream;
@@ -23,8 +23,6 @@ use crate::tls::Certificate;
 /// Bytes that wait encrypted for a client that does not read, at most, and one record of 16 KiB beside (RFC 8446 section
 /// 5.1). The kernel's buffer holds more, so that this costs no speed.
 const WAITING_BYTES: usize = 16 << 10;
-/// The type of a record with a handshake (RFC 8446 section 5.1), and so the first byte of a client.
-const HANDSHAKE: u8 = 22;
 
 /// The TLS of a listener. Cheap to clone; clones share certificate and counts.
 #[derive(Clone)]
@@ -133,16 +131,21 @@ impl Tls {
         }
     }
 
-    /// Begins a connection. The whole handshake may take `time`, and writes in it `patience`. A failure is counted, and
-    /// none of its connection is left.
+    /// Begins a connection. `is_plain`: the client asks in the clear. The whole handshake may take until `until`, and writes in
+    /// it `patience`. A failure is counted, and none of its connection is left.
     pub(super) async fn open(
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        time: Duration,
+        is_plain: bool,
+        until: Instant,
         patience: Duration,
     ) -> Option<Opened> {
-        let opened = timeout(time, self.handshake(stream, patience)).await;
+        let stream = Patient::new(stream, patience);
+        let opened = match is_plain {
+            true => Ok(Ok(Opened::Plain(stream))),
+            false => timeout_at(until, self.handshake(stream)).await,
+        };
         let (failure, opened) = match opened {
             Ok(Ok(opened @ Opened::Secure(_))) => {
                 self.0.done.fetch_add(1, Ordering::Relaxed);
@@ -160,14 +163,7 @@ impl Tls {
         opened
     }
 
-    async fn handshake(&self, stream: TcpStream, patience: Duration) -> io::Result<Opened> {
-        let mut first = [0];
-        let begins = stream.peek(&mut first).await? > 0;
-        let stream = Patient::new(stream, patience);
-        // Methods of HTTP are capitals (RFC 9110 section 9.3).
-        if begins && first[0] != HANDSHAKE && first[0].is_ascii_uppercase() {
-            return Ok(Opened::Plain(stream));
-        }
+    async fn handshake(&self, stream: Patient<TcpStream>) -> io::Result<Opened> {
         let acceptor = TlsAcceptor::from(self.certificate().server());
         let limit = |session: &mut rustls::ServerConnection| {
             session.set_buffer_limit(Some(WAITING_BYTES));

@@ -27,6 +27,7 @@ mod operate;
 mod over_http;
 mod presence;
 mod process;
+mod proxied;
 mod refusals;
 mod rejoins;
 mod relay;
