@@ -191,7 +191,11 @@ impl NodeBuilder {
                     .into(),
             )));
         }
-        let tls = config.certificate()?.map(Tls::new);
+        let ordered = config.acme()?.map(Tls::ordering);
+        let tls = match ordered {
+            Some(tls) => Some(tls),
+            None => config.certificate()?.map(Tls::new),
+        };
         let live = LiveSettings::new(&config);
         let authority = Authority {
             keys: live.keys.clone(),
@@ -365,9 +369,9 @@ impl Node {
         }
     }
 
-    /// The certificate that new connections get; none without TLS.
+    /// The certificate that new connections get; none without TLS, and before an authority has issued the first.
     pub fn certificate(&self) -> Option<Certificate> {
-        self.front.tls.as_ref().map(Tls::certificate)
+        self.front.tls.as_ref().and_then(Tls::certificate)
     }
 
     /// Checks settings in the way of [`NodeBuilder::build`], and starts nothing. Ports are not tried. Returns the
@@ -428,6 +432,9 @@ impl Node {
             participants = counts.participants,
             "shutting down"
         );
+        if let Some(tls) = &self.front.tls {
+            tls.end();
+        }
         if timeout(ROOMS_TIME, self.rooms.shutdown()).await.is_err() {
             warn!("clients or rooms did not end in time");
         }

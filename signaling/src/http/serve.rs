@@ -61,6 +61,9 @@ pub(crate) async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.ask);
     let open = Open::default();
+    if let Some(tls) = &front.tls {
+        tls.begin();
+    }
     loop {
         let crowded = open.close_old(bounds.open);
         let (mut stream, peer) = tokio::select! {

@@ -4,6 +4,7 @@
 // The counters of `/stats` in one piece.
 #![recursion_limit = "256"]
 
+mod acme;
 mod admission;
 mod bot;
 mod choice;
