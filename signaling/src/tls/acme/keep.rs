@@ -23,6 +23,7 @@ const FILE_BYTES: usize = 1 << 20;
 const NAME_BYTES: usize = 12;
 
 /// The folder, and the certificate that was read or written last.
+#[derive(Clone)]
 pub(super) struct Kept {
     folder: PathBuf,
     certificate: Live<Option<Certificate>>,

@@ -4,9 +4,11 @@
 //! | part | holds |
 //! |---|---|
 //! | here | the orders: when one is made, and what is said about it |
+//! | `choice` | the certificate for a handshake |
 //! | `keep` | the files of the account and of the certificate |
 //! | `told` | failures in plain words |
 
+mod choice;
 mod keep;
 mod told;
 
@@ -21,7 +23,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use rustls_acme::acme::ACME_TLS_ALPN_NAME;
 use rustls_acme::{AcmeConfig, AcmeState, EventError, EventOk};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -31,6 +33,7 @@ use tracing::{error, info, warn};
 use super::{ALPN, Certificate, CertificateError};
 use crate::files;
 use crate::live::Live;
+use choice::Choice;
 use keep::Kept;
 
 /// The protocol by which an authority looks.
@@ -42,6 +45,11 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(20 * 60),
     Duration::from_secs(3_600),
 ];
+/// Failures in a row after which orders begin anew: the library then pauses for 17 minutes beside.
+const AFRESH: usize = 10;
+/// Time for an order, beyond which it is given up: the library waits for a connection that has died for ever. Longer than an
+/// authority may take.
+const ORDER: Duration = Duration::from_secs(30 * 60);
 /// Bytes of a file with roots: far more than all of a browser's take.
 const ROOT_BYTES: usize = 1 << 20;
 
@@ -61,10 +69,13 @@ pub(crate) struct Wanted {
 
 /// The orders of one server.
 pub(crate) struct Acme {
-    state: AcmeState<io::Error>,
+    wanted: Wanted,
+    kept: Kept,
+    /// The side of HTTPS to the authority. None: it trusts the roots of browsers.
+    client: Option<Arc<ClientConfig>>,
+    choice: Arc<Choice>,
     server: Arc<ServerConfig>,
     certificate: Live<Option<Certificate>>,
-    wanted: Wanted,
 }
 
 impl Acme {
@@ -75,25 +86,41 @@ impl Acme {
             let folder = wanted.cache.display();
             CertificateError(format!("{folder}: no folder for certificates: {error}"))
         })?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = match &wanted.root {
-            None => AcmeConfig::new_with_provider(&wanted.domains, provider.clone()),
-            Some(root) => AcmeConfig::new_with_client_config(&wanted.domains, trusting(root)?),
-        };
-        let contact = wanted.contact.iter();
-        let state = config
-            .directory(&wanted.directory)
-            .contact(contact.map(|address| format!("mailto:{address}")))
-            .cache(kept)
-            .state();
-        let server = server(provider, &state);
+        let client = wanted.root.as_deref().map(trusting).transpose()?;
+        let choice = Arc::new(Choice::default());
+        let server = server(choice.clone());
         let server = server.map_err(|error| CertificateError(error.to_string()))?;
         Ok(Self {
-            state,
+            wanted,
+            kept,
+            client,
+            choice,
             server: Arc::new(server),
             certificate,
-            wanted,
         })
+    }
+
+    /// Begins orders anew, with what is kept.
+    fn begin(&self) -> AcmeState<io::Error> {
+        let domains = &self.wanted.domains;
+        let config = match &self.client {
+            None => AcmeConfig::new_with_provider(domains, aws_lc_rs::default_provider().into()),
+            Some(client) => AcmeConfig::new_with_client_config(domains, client.clone()),
+        };
+        let contact = self.wanted.contact.iter();
+        let state = config
+            .directory(&self.wanted.directory)
+            .contact(contact.map(|address| format!("mailto:{address}")))
+            .cache(self.kept.clone())
+            .state();
+        self.choice.set(state.resolver());
+        state
+    }
+
+    /// The time by which something has to have come of an order.
+    fn due(&self) -> Instant {
+        let rests = self.certificate.get().and_then(|it| it.renewed_in());
+        Instant::now() + rests.unwrap_or_default() + ORDER
     }
 
     /// The side of TLS: the certificate in use, and the one that the authority looks for.
@@ -107,13 +134,21 @@ impl Acme {
     }
 
     /// Orders certificates, the first at once if none is kept, and the next when a third of its time is left.
-    pub(crate) async fn run(mut self) -> Infallible {
+    pub(crate) async fn run(self) -> Infallible {
         let domains = self.wanted.domains.join(", ");
         let mut failures = 0;
+        let mut state = self.begin();
         loop {
-            let next = poll_fn(|context| Pin::new(&mut self.state).poll_next(context));
-            let Some(event) = next.await else {
-                return std::future::pending().await;
+            let next = poll_fn(|context| Pin::new(&mut state).poll_next(context));
+            let event = match timeout_at(self.due(), next).await {
+                Ok(Some(event)) => event,
+                Ok(None) | Err(_) => {
+                    error!(
+                        "no certificate for {domains}: the authority does not answer, and is asked anew"
+                    );
+                    state = self.begin();
+                    continue;
+                }
             };
             let certificate = self.certificate.get();
             let fingerprint = certificate.as_ref().map(Certificate::fingerprint);
@@ -141,6 +176,10 @@ impl Acme {
                     }
                     // Nothing goes on meanwhile.
                     sleep(pause).await;
+                    // The library has pauses of its own, which double each time.
+                    if failures % AFRESH == 0 {
+                        state = self.begin();
+                    }
                 }
                 Err(other) => warn!("{}", told::other(&other)),
             }
@@ -148,14 +187,11 @@ impl Acme {
     }
 }
 
-fn server(
-    provider: Arc<rustls::crypto::CryptoProvider>,
-    state: &AcmeState<io::Error>,
-) -> Result<ServerConfig, rustls::Error> {
+fn server(choice: Arc<Choice>) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions()?;
-    let builder = builder.with_no_client_auth();
-    let mut server = builder.with_cert_resolver(state.resolver());
+    let mut server = builder.with_no_client_auth().with_cert_resolver(choice);
     server.alpn_protocols = vec![ALPN.to_vec(), LOOK.to_vec()];
     server.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(server)
@@ -180,4 +216,47 @@ fn trusting(root: &Path) -> Result<Arc<ClientConfig>, CertificateError> {
     let builder = builder.map_err(|error| wrong(error.to_string()))?;
     let client = builder.with_root_certificates(roots).with_no_client_auth();
     Ok(Arc::new(client))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// The clock is virtual, and the connections are not.
+    #[tokio::test(start_paused = true)]
+    async fn an_authority_that_never_answers_is_asked_anew() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind");
+        let port = listener.local_addr().expect("an address").port();
+        let (asked, mut told) = mpsc::unbounded_channel();
+        listener.set_nonblocking(true).expect("a listener");
+        std::thread::spawn(move || {
+            let until = std::time::Instant::now() + Duration::from_secs(20);
+            while std::time::Instant::now() < until && !asked.is_closed() {
+                match listener.accept() {
+                    // Each stays open and silent.
+                    Ok((connection, _)) => drop(asked.send(connection)),
+                    Err(_) => std::thread::yield_now(),
+                }
+            }
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let wanted = Wanted {
+            domains: vec!["localhost".into()],
+            directory: format!("https://127.0.0.1:{port}/dir"),
+            contact: None,
+            cache: folder.path().to_owned(),
+            root: None,
+        };
+        let acme = Acme::new(wanted).expect("prepared");
+        let orders = tokio::spawn(acme.run());
+        let mut connections = Vec::new();
+        for _ in 0..3 {
+            connections.push(told.recv().await.expect("a connection"));
+        }
+        orders.abort();
+    }
 }
