@@ -35,6 +35,8 @@ pub use ice_server::{IceSecret, IceServer, TURN_SECRET_VARIABLE};
 
 /// Bytes of a file of settings: far more than all of them take.
 const FILE_BYTES: usize = 1 << 20;
+/// The directory of Let's Encrypt.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// Everything that can be set. An unknown key in the file is an error.
 #[derive(Clone, Debug, Deserialize)]
@@ -104,6 +106,9 @@ pub struct Config {
     pub trust_forwarded_host: bool,
     /// Proxies whose `X-Forwarded-For` says where a client is, for the limits of each address.
     pub trusted_proxies: Vec<Network>,
+    /// Whether each connection of `trusted_proxies` begins with a header of the PROXY protocol, version 2, which says where its
+    /// client is: for proxies of TCP.
+    pub proxy_protocol: bool,
     /// A file with the keys of access tokens, a JSON Web Key Set. With keys, joins need a token.
     pub keys_file: Option<PathBuf>,
     /// The keys of access tokens; [`load`](Self::load) reads them from `keys_file` or `TERTULIA_KEYS`.
@@ -118,6 +123,17 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// Whether the public listener speaks TLS with a certificate made at the start, about which browsers ask.
     pub tls_self_signed: bool,
+    /// Names that lead to this server. A certificate for them is ordered from an authority (ACME, RFC 8555), and renewed, by the
+    /// public listener itself, whose port is 443 to the world. Who sets it agrees to the authority's terms.
+    pub acme_domains: Vec<String>,
+    /// The authority's directory.
+    pub acme_directory: String,
+    /// An address of mail by which the authority may write.
+    pub acme_contact: Option<String>,
+    /// The folder for the account and the certificate, with their keys.
+    pub acme_cache: Option<PathBuf>,
+    /// A file with the roots (PEM) of the authority's own HTTPS. None: those of browsers.
+    pub acme_root: Option<PathBuf>,
     /// Told to clients in `welcome`, for those behind firewalls that need TURN.
     pub ice_servers: Vec<IceServer>,
     /// Bounds on the resources that clients may use.
@@ -191,12 +207,18 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             trust_forwarded_host: false,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             keys_file: None,
             keys: None,
             open: false,
             tls_cert: None,
             tls_key: None,
             tls_self_signed: false,
+            acme_domains: Vec::new(),
+            acme_directory: LETS_ENCRYPT.into(),
+            acme_contact: None,
+            acme_cache: None,
+            acme_root: None,
             ice_servers: Vec::new(),
             limits: Limits::default(),
         }
@@ -442,6 +464,7 @@ impl Config {
         if !flags.trusted_proxies.is_empty() {
             config.trusted_proxies = flags.trusted_proxies;
         }
+        set(&mut config.proxy_protocol, flags.proxy_protocol);
         if !flags.media_ip.is_empty() {
             config.media_ip = Host::addresses(&flags.media_ip);
         }
@@ -468,6 +491,13 @@ impl Config {
         config.tls_cert = flags.tls_cert.or(config.tls_cert);
         config.tls_key = flags.tls_key.or(config.tls_key);
         set(&mut config.tls_self_signed, flags.tls_self_signed);
+        if !flags.acme_domains.is_empty() {
+            config.acme_domains = flags.acme_domains;
+        }
+        set(&mut config.acme_directory, flags.acme_directory);
+        config.acme_contact = flags.acme_contact.or(config.acme_contact);
+        config.acme_cache = flags.acme_cache.or(config.acme_cache);
+        config.acme_root = flags.acme_root.or(config.acme_root);
         let filter = flags.log_filter.or_else(log::shared_filter);
         config.log_filter = filter.or(config.log_filter);
         config.keys = door::keys(config.keys_file.as_deref(), std::env::var_os(KEYS_VARIABLE))?;

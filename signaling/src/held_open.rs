@@ -3,12 +3,16 @@
 
 use std::sync::Arc;
 
+use crate::clients::ClientAddress;
+
 /// The list of a listener's connections that may have to give way.
 pub(crate) trait Visitors: Send + Sync {
     /// Takes a connection out of the list.
     fn take_out(&self, number: u64);
     /// Puts it back, as the youngest of them.
     fn put_back(&self, number: u64);
+    /// Counts a connection as one of this client's from now on.
+    fn is_of(&self, number: u64, client: ClientAddress);
     /// Closes a connection at once, with whatever it has not written.
     fn close(&self, number: u64);
 }
@@ -31,6 +35,11 @@ impl Place {
     pub(crate) fn set_aside(&self) -> Aside {
         self.visitors.take_out(self.number);
         Aside(self.clone())
+    }
+
+    /// Says whose the connection is, which its other end does not show.
+    pub(crate) fn is_of(&self, client: ClientAddress) {
+        self.visitors.is_of(self.number, client);
     }
 
     /// Closes the connection: what it has not written holds memory that others need.

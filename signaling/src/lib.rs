@@ -37,6 +37,8 @@ mod node;
 pub mod protocol;
 pub mod room;
 mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tls;
 mod watched;
 

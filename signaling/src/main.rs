@@ -178,7 +178,7 @@ async fn serve(
     };
     let self_signed = config.tls_self_signed;
     let hosts = config.allowed_hosts.clone();
-    let url = match config.tls_cert.is_some() || self_signed {
+    let url = match config.has_tls() {
         true => format!("https://{address}"),
         false => format!("http://{address}"),
     };

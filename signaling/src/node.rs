@@ -15,7 +15,9 @@ use crate::access::{Access, Keys};
 use crate::config::{CipherSetting, Config, ConfigError, IceServer};
 use crate::discovery;
 use crate::hooks::{Authority, Hooks};
-use crate::http::{self, Assets, Bounds, Hosts, IceTcp, Origins, RequestsRefused, Stats, Tls};
+use crate::http::{
+    self, Assets, Bounds, Front, Hosts, IceTcp, Origins, ProxyProtocol, RequestsRefused, Stats, Tls,
+};
 use crate::live::Live;
 use crate::media::{Media, StartError};
 use crate::memory::{Memory, Plan};
@@ -31,9 +33,8 @@ pub struct Node {
     rooms: Rooms,
     memory: Memory,
     native: Arc<Native>,
-    /// None: the public listener speaks plain HTTP.
-    tls: Option<Tls>,
-    ice_tcp: Option<IceTcp>,
+    /// The protocols of the public listener.
+    front: Front,
     live: LiveSettings,
     refused: RequestsRefused,
     started: Instant,
@@ -192,7 +193,11 @@ impl NodeBuilder {
                     .into(),
             )));
         }
-        let tls = config.certificate()?.map(Tls::new);
+        let ordered = config.acme()?.map(Tls::ordering);
+        let tls = match ordered {
+            Some(tls) => Some(tls),
+            None => config.certificate()?.map(Tls::new),
+        };
         let live = LiveSettings::new(&config);
         let authority = Authority {
             keys: live.keys.clone(),
@@ -225,7 +230,13 @@ impl NodeBuilder {
             }
             None => {}
         }
-        let ice_tcp = config.ice_tcp.then(|| IceTcp::new(media.clone()));
+        let front = Front {
+            tls,
+            ice_tcp: config.ice_tcp.then(|| IceTcp::new(media.clone())),
+            proxy_protocol: config
+                .proxy_protocol
+                .then(|| ProxyProtocol::new(config.trusted_proxies.clone())),
+        };
         let memory = Memory::new(plan);
         memory.watch();
         let rooms = Rooms::start(
@@ -251,8 +262,7 @@ impl NodeBuilder {
             rooms,
             memory,
             native: Arc::new(native),
-            tls,
-            ice_tcp,
+            front,
             live,
             refused: RequestsRefused::default(),
             started: Instant::now(),
@@ -333,9 +343,8 @@ impl Node {
     /// other routes are under the same bounds, and find the client's address by `ConnectInfo<SocketAddr>`.
     pub async fn serve_app(&self, listener: TcpListener, app: Router) -> Infallible {
         let most = self.config.limits.http_connections;
-        let tls = self.tls.clone();
-        let ice_tcp = self.ice_tcp.clone();
-        http::serve(listener, app, self.bounds(most), &self.memory, tls, ice_tcp).await
+        let front = self.front.clone();
+        http::serve(listener, app, self.bounds(most), &self.memory, front).await
     }
 
     /// Serves `GET /stats` (the counters), `/stats?room=NAME` (the counters of a room's participants),
@@ -349,8 +358,7 @@ impl Node {
             media: self.media.clone(),
             log: self.log.clone(),
             memory: self.memory.clone(),
-            tls: self.tls.clone(),
-            ice_tcp: self.ice_tcp.clone(),
+            front: self.front.clone(),
             refused: self.refused.clone(),
         };
         http::admin_router(self.rooms.clone(), stats, self.hosts())
@@ -367,8 +375,7 @@ impl Node {
             self.admin_router(),
             self.bounds(OPERATORS),
             &self.memory,
-            None,
-            None,
+            Front::default(),
         )
         .await
     }
@@ -382,9 +389,9 @@ impl Node {
         }
     }
 
-    /// The certificate that new connections get; none without TLS.
+    /// The certificate that new connections get; none without TLS, and before an authority has issued the first.
     pub fn certificate(&self) -> Option<Certificate> {
-        self.tls.as_ref().map(Tls::certificate)
+        self.front.tls.as_ref().and_then(Tls::certificate)
     }
 
     /// Checks settings in the way of [`NodeBuilder::build`], and starts nothing. Ports are not tried. Returns the
@@ -412,7 +419,11 @@ impl Node {
     pub fn reload(&self, config: &Config) -> Result<(), ConfigError> {
         config.check()?;
         // Browsers have been asked about the certificate that the server made for itself.
-        let files = self.tls.as_ref().filter(|_| config.tls_cert.is_some());
+        let files = self
+            .front
+            .tls
+            .as_ref()
+            .filter(|_| config.tls_cert.is_some());
         if let Some(tls) = files
             && let Some(certificate) = config.certificate()?
         {
@@ -441,6 +452,9 @@ impl Node {
             participants = counts.participants,
             "shutting down"
         );
+        if let Some(tls) = &self.front.tls {
+            tls.end();
+        }
         if timeout(ROOMS_TIME, self.rooms.shutdown()).await.is_err() {
             warn!("clients or rooms did not end in time");
         }

@@ -134,6 +134,8 @@ impl Driver {
     /// Opens a stream, unless nobody is at its other end.
     fn open_stream(&mut self, now: Instant, opening: Opening) -> Result<Stream, SfuError> {
         let Opening { origin, mut first } = opening;
+        // Several may be opened in one turn.
+        self.sweep_streams(now);
         let opened = self.streams.open(origin);
         let (path, stream) = opened.ok_or(SfuError::Limit {
             what: Limit::Streams,
@@ -147,6 +149,11 @@ impl Driver {
         Ok(stream)
     }
 
+    fn sweep_streams(&mut self, now: Instant) {
+        let worker = &self.worker;
+        self.streams.sweep(now, |path| worker.holds_path(path));
+    }
+
     /// Takes the datagrams that came over streams.
     fn take_streams(&mut self, now: Instant) {
         let (streams, worker) = (&mut self.streams, &mut self.worker);
@@ -158,7 +165,7 @@ impl Driver {
         for path in gone {
             self.worker.path_closed(now, path);
         }
-        streams.sweep(now, |path| self.worker.holds_path(path));
+        self.sweep_streams(now);
         while let Some((path, is_crowded)) = self.streams.poll_crowding() {
             self.worker.path_crowded(now, path, is_crowded);
         }
@@ -423,10 +430,13 @@ mod tests {
     use crate::config::Limits;
     use crate::drops::DropReason;
     use crate::id::{PeerId, RoomId};
+    use crate::runtime::Poller;
     use crate::seat::Seat;
     use crate::testing::epoch;
     use crate::transport::Candidate;
+    use crate::transport::ice_testing::Check;
     use crate::transport::{Backend, Certificate};
+    use crate::transport::{StreamKind, StreamOrigin};
     use crate::view::Cap;
     use crate::worker::{Named, read_offer};
 
@@ -460,7 +470,8 @@ mod tests {
             let (sender, events) = mpsc::channel(1);
             let (load, stopping) = (Arc::default(), Arc::default());
             let (_, alive) = watch::channel(());
-            let driver = Driver::new(config, queue, alive, load, stopping, Arc::new([]));
+            let wakers = Arc::new([Poller::new().expect("a poller").waker()]);
+            let driver = Driver::new(config, queue, alive, load, stopping, wakers);
             let room = RoomId::from_u64(0);
             let mut call = Self {
                 driver,
@@ -653,5 +664,50 @@ mod tests {
         let stats = call.ask(|reply| Command::Totals { reply }).expect("stats");
         assert_eq!(stats.drops.get(DropReason::EventsNotTaken), *dropped);
         assert!(call.events.is_closed());
+    }
+
+    /// Opens a stream from one of a peer's many connections.
+    fn open_stream(
+        call: &mut Call,
+        at: Instant,
+        check: &Check,
+        port: u16,
+    ) -> Result<Stream, SfuError> {
+        let origin = StreamOrigin {
+            from: ([192, 0, 2, 1], port).into(),
+            kind: StreamKind::IceTcp,
+        };
+        let first = check.bytes();
+        call.driver.open_stream(at, Opening { origin, first })
+    }
+
+    #[test]
+    fn one_peer_leaves_room_for_the_streams_of_others_however_many_it_opens() {
+        let mut call = Call::new();
+        let check_of = |answer: &crate::event::Answer| {
+            let value = |name| answer.sdp.lines().find_map(|line| line.strip_prefix(name));
+            Check {
+                username: format!("{}:mKtC", value("a=ice-ufrag:").expect("a fragment")),
+                password: value("a=ice-pwd:").map(str::to_owned),
+                nominate: true,
+                controlled: false,
+                extra: None,
+            }
+        };
+        let (_, answer) = call.join().expect("one that opens many");
+        let greedy = check_of(&answer);
+        let (_, answer) = call.join().expect("one that opens one");
+        let modest = check_of(&answer);
+        let now = epoch() + Duration::from_millis(100);
+        call.driver.take_streams(now);
+        let opened = (0..).map(|port| open_stream(&mut call, now, &greedy, port));
+        let held: Vec<Stream> = opened.map_while(Result::ok).collect();
+        assert_eq!(held.len(), STREAMS);
+        // Long before the next sweep of a table that has room.
+        let soon = now + Duration::from_millis(20);
+        let other = open_stream(&mut call, soon, &modest, 1);
+        assert!(other.is_ok(), "{:?}", other.err());
+        let left = held.iter().filter(|stream| !stream.is_closed());
+        assert_eq!(left.count(), 16, "as many as a peer has paths");
     }
 }

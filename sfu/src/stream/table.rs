@@ -50,6 +50,9 @@ struct End {
 const BATCH: usize = 32;
 /// Interval at which streams are looked for whose peers are gone.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Interval of that while there is no room for another stream: one peer can fill the table by opening one after another, as
+/// its oldest lose their place at the peer at once and in the table with the sweep. A sweep takes some 20 us.
+const SWEEP_FULL: Duration = Duration::from_millis(10);
 
 impl Streams {
     /// No streams. `waker` wakes their worker; without one there can be none.
@@ -211,9 +214,13 @@ impl Streams {
         self.crowding.pop()
     }
 
-    /// Ends the streams that nobody is at any more, once in a while.
+    /// Ends the streams that nobody is at any more: once in a while, and soon where there is no room for another.
     pub(crate) fn sweep(&mut self, now: Instant, is_held: impl Fn(Path) -> bool) {
-        if self.count == 0 || self.swept_at.is_some_and(|at| now < at + SWEEP) {
+        let interval = match self.count {
+            STREAMS => SWEEP_FULL,
+            _ => SWEEP,
+        };
+        if self.count == 0 || self.swept_at.is_some_and(|at| now < at + interval) {
             return;
         }
         self.swept_at = Some(now);

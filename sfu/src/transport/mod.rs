@@ -24,6 +24,8 @@ use crate::event::{DataRefusal, PeerFailure};
 use crate::prefetch;
 
 pub(crate) use dtls::Certificate;
+#[cfg(test)]
+pub(crate) use ice::testing as ice_testing;
 pub(crate) use ice::{
     PlainAnswers, Query, QueryStep, StunOutcome, place_discovered, stun_answer_tag,
     stun_local_ufrag,

@@ -17,6 +17,8 @@ pub use claims::{Claims, Publish, ROOM_ANY};
 pub use fault::TokenFault;
 pub use issue::{IssueError, new_key_set, new_token_id};
 pub use keys::{Keys, KeysError};
+#[cfg(feature = "testing")]
+pub(crate) use shape::fuzz as fuzz_shape;
 pub use token::{TOKEN_BYTES, Token};
 pub(crate) use verify::IDENTITY_BYTES;
 pub use verify::LEEWAY;

@@ -36,6 +36,9 @@ const FLAGS: [(&str, &str); 7] = [
     ),
 ];
 
+/// The fault of claims in which nothing else is wrong.
+const TWICE: &str = "has a claim twice";
+
 /// The first fault that is found. The text continues "The access token". It shows nothing of the token.
 pub(super) fn wrong(claims: &Map<String, Value>) -> &'static str {
     let is_no = |name: &str, is: fn(&Value) -> bool| {
@@ -66,7 +69,7 @@ pub(super) fn wrong(claims: &Map<String, Value>) -> &'static str {
         return "has a `metadata` that is no object";
     }
     // Duplicates alone are left.
-    of_grants(grants).unwrap_or("has a claim twice")
+    of_grants(grants).unwrap_or(TWICE)
 }
 
 fn of_grants(grants: &Map<String, Value>) -> Option<&'static str> {
@@ -101,4 +104,19 @@ fn of_grants(grants: &Map<String, Value>) -> Option<&'static str> {
     is_foreign.then_some(
         "has a grant in `tertulia` that this server does not know: it knows room, join, publish, subscribe, chat, data, update, moderate and invited",
     )
+}
+
+/// Explains any claims. See [`testing`](crate::testing).
+#[cfg(feature = "testing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    use super::claims::Claims;
+    use super::object::Object;
+    let Ok(claims) = serde_json::from_slice::<Map<String, Value>>(bytes) else {
+        return;
+    };
+    let said = wrong(&claims);
+    // Written anew, nothing is in it twice.
+    let text = Value::Object(claims).to_string();
+    let is_readable = serde_json::from_str::<Object<Claims>>(&text).is_ok();
+    assert_eq!(said == TWICE, is_readable, "{said}: {text}");
 }

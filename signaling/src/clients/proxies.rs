@@ -21,6 +21,7 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether an address is one of these.
     pub(crate) fn holds(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {

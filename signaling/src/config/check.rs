@@ -55,6 +55,11 @@ impl Config {
                 "ice_tcp: clients are told the port of `listen`, which must be a fixed one and not 0".into(),
             ));
         }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return Err(ConfigError::Value(
+                "proxy_protocol: the header is read from proxies that are named in `trusted_proxies`, and none is".into(),
+            ));
+        }
         if let Some(folder) = &self.web_dir
             && !folder.join("index.html").is_file()
         {
@@ -289,6 +294,15 @@ mod tests {
         let said = refused("ice_tcp = true\nlisten = \"127.0.0.1:0\"");
         assert!(said.is_some_and(|said| said.contains("ice_tcp") && said.contains("listen")));
         assert_eq!(refused("ice_tcp = true"), None);
+    }
+
+    #[test]
+    fn the_proxy_protocol_needs_proxies() {
+        let said = refused("proxy_protocol = true").expect("refused");
+        let names = said.contains("proxy_protocol") && said.contains("trusted_proxies");
+        assert!(names, "{said}");
+        let named = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.7\"]";
+        assert_eq!(refused(named), None);
     }
 
     #[test]

@@ -140,6 +140,17 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<Network>,
+    /// Each connection of --trusted-proxy begins with a header of the PROXY protocol, version 2: for proxies of TCP
+    /// [default: false]
+    #[arg(
+        long,
+        env = "TERTULIA_PROXY_PROTOCOL",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub proxy_protocol: Option<bool>,
     /// File with the keys of access tokens, a JSON Web Key Set: joins need a token then [default: the set in
     /// TERTULIA_KEYS, if there is one]
     #[arg(long, env = "TERTULIA_KEYS_FILE", value_name = "FILE", global = true)]
@@ -171,6 +182,27 @@ pub struct Flags {
         default_missing_value = "true"
     )]
     pub tls_self_signed: Option<bool>,
+    /// Name of this server, for which a certificate is ordered by ACME and renewed: port 443 of the name must lead to --listen.
+    /// You agree to the authority's terms; repeatable
+    #[arg(
+        long = "acme-domain",
+        env = "TERTULIA_ACME_DOMAINS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub acme_domains: Vec<String>,
+    /// Directory of the authority [default: that of Let's Encrypt]
+    #[arg(long, env = "TERTULIA_ACME_DIRECTORY", value_name = "URL")]
+    pub acme_directory: Option<String>,
+    /// Mail address by which the authority may write [default: none]
+    #[arg(long, env = "TERTULIA_ACME_CONTACT", value_name = "ADDRESS")]
+    pub acme_contact: Option<String>,
+    /// Folder in which account and certificate of ACME are kept
+    #[arg(long, env = "TERTULIA_ACME_CACHE", value_name = "DIR")]
+    pub acme_cache: Option<PathBuf>,
+    /// File with the roots (PEM) of the authority's own HTTPS [default: those of browsers]
+    #[arg(long, env = "TERTULIA_ACME_ROOT", value_name = "FILE")]
+    pub acme_root: Option<PathBuf>,
     /// Seconds for which a participant stays after its connection is lost, 0 for none [default: 30]
     #[arg(long, env = "TERTULIA_RECONNECT_GRACE", value_name = "SECONDS")]
     pub reconnect_grace: Option<u64>,

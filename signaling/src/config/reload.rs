@@ -24,8 +24,9 @@ impl Config {
             Config of self, wanted, under "";
             fixed: listen, admin_listen, media_ip, media_interfaces, media_networks, media_discover, media_port, ice_tcp, media_announce, announce_for, workers,
                 room_peers_per_worker, memory_mb, coalesce_us, cipher, max_viewer_bitrate, max_viewer_height, last_n,
-                loudest_n, room_caps, web_dir, log, allowed_hosts, trust_forwarded_host, trusted_proxies, open,
-                tls_self_signed;
+                loudest_n, room_caps, web_dir, log, allowed_hosts, trust_forwarded_host, trusted_proxies,
+                proxy_protocol, open,
+                tls_self_signed, acme_domains, acme_directory, acme_contact, acme_cache, acme_root;
             other: log_filter, allowed_origins, keys_file, keys, tls_cert, tls_key, ice_servers, limits
         );
         // Other files are read; a door or TLS where there was none, or none any more, is another server.

@@ -48,6 +48,33 @@ impl Frames {
     }
 }
 
+/// Finds frames in bytes, of which the first says how long the pieces are that they come in. See
+/// [`testing`](crate::testing).
+#[cfg(feature = "testing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    const LONGEST: usize = 2_048;
+    let Some((len, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let found = |piece_len: usize| {
+        let (mut frames, mut found) = (Frames::default(), Vec::new());
+        for piece in bytes.chunks(piece_len) {
+            frames.buffer().extend_from_slice(piece);
+            assert!(frames.bytes.len() <= PREFIX + LONGEST + piece.len());
+            loop {
+                match frames.peek(LONGEST) {
+                    Ok(Some(datagram)) => found.push(datagram.to_vec()),
+                    Ok(None) => break,
+                    Err(TooLong) => return (found, true),
+                }
+                frames.take();
+            }
+        }
+        (found, false)
+    };
+    assert_eq!(found(usize::from(*len) + 1), found(bytes.len().max(1)));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -2,6 +2,7 @@
 
 mod assets;
 mod frames;
+mod front;
 mod headers;
 mod health;
 mod host;
@@ -10,6 +11,7 @@ mod open;
 mod operate;
 mod origin;
 mod patient;
+mod proxied;
 mod refused;
 mod room;
 mod seldom;
@@ -26,9 +28,15 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 pub(crate) use assets::Assets;
+#[cfg(feature = "testing")]
+pub(crate) use frames::fuzz as fuzz_frames;
+pub(crate) use front::Front;
 pub(crate) use host::Hosts;
 pub(crate) use ice_tcp::IceTcp;
 pub(crate) use origin::Origins;
+pub(crate) use proxied::ProxyProtocol;
+#[cfg(feature = "testing")]
+pub(crate) use proxied::fuzz as fuzz_proxy_header;
 pub(crate) use refused::RequestsRefused;
 pub(crate) use serve::{Bounds, serve};
 pub(crate) use stats::Stats;

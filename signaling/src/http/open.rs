@@ -25,8 +25,8 @@ pub(super) struct Open(Arc<Mutex<Connections>>);
 struct Connections {
     made: u64,
     by_number: HashMap<u64, Connection>,
-    /// The connections of each address that may have to give way. The peer's address counts: the header that names
-    /// another one comes later, in a request. Behind a proxy all are the proxy's.
+    /// The connections of each address that may have to give way. The peer's address counts, or the one that its header of the
+    /// PROXY protocol names: `X-Forwarded-For` comes later, in a request. Behind a proxy for HTTP all are the proxy's.
     may_give_way: HashMap<ClientAddress, usize>,
 }
 
@@ -176,6 +176,19 @@ impl Visitors for Open {
         });
     }
 
+    fn is_of(&self, number: u64, client: ClientAddress) {
+        self.with(|open| {
+            let Some(connection) = open.by_number.get_mut(&number) else {
+                return;
+            };
+            let before = std::mem::replace(&mut connection.address, client);
+            if connection.holding == 0 {
+                open.one_less(before);
+                *open.may_give_way.entry(client).or_default() += 1;
+            }
+        });
+    }
+
     fn close(&self, number: u64) {
         // It leaves the list when its task has ended.
         let task = self.with(|open| open.by_number.get(&number)?.task.clone());
@@ -285,6 +298,30 @@ mod tests {
         drop(aside);
         places[1].close();
         assert_eq!(left(&open), (1, 1), "it is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_of_a_proxy_count_as_those_of_its_clients() {
+        let open = Open::default();
+        let (sender, places) = std::sync::mpsc::channel();
+        for _ in 0..3 {
+            open.spawn(address(1), |place| {
+                let _ = sender.send(place);
+                std::future::pending()
+            });
+        }
+        let places: Vec<Place> = places.try_iter().collect();
+        places[0].is_of(address(2));
+        let aside = places[1].set_aside();
+        places[1].is_of(address(3));
+        places[2].is_of(address(3));
+        assert_eq!(left(&open), (3, 2));
+        drop(aside);
+        advance(LEAST_AGE).await;
+        // One of the two of 3 goes, though the one of 2 is as old.
+        assert!(!open.close_old(3));
+        tokio::task::yield_now().await;
+        assert_eq!(left(&open), (2, 2));
     }
 
     #[tokio::test(start_paused = true)]

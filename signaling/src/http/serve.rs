@@ -15,14 +15,14 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::ice_tcp::IceTcp;
+use super::front::{Front, Protocol};
 use super::open::Open;
 use super::patient::Patient;
-use super::tls::{Opened, Tls};
+use super::tls::Opened;
 use super::to_https;
 use super::unread::UnreadWatch;
 use crate::held_open::Place;
@@ -32,7 +32,7 @@ use crate::watched::Watched;
 /// Bounds of time and number for connections.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
-    /// The time for the TLS handshake, for the head of the first request, and of each after it.
+    /// The time for a proxy's header and the TLS handshake together, for the head of the first request, and of each after it.
     pub(crate) ask: Duration,
     /// The time until some of an answer is taken.
     pub(crate) take: Duration,
@@ -47,24 +47,26 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// hyper by itself 400 KiB, which unfinished heads would hold for as long as a client may take to ask.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Serves connections, over TLS if there is any, and those of ICE-TCP if it is on. [`Unread`] gives each request the bytes that its connection has
+/// Serves connections by the protocols of a listener. [`Unread`] gives each request the bytes that its connection has
 /// received.
 pub(crate) async fn serve(
     mut listener: TcpListener,
     router: Router,
     bounds: Bounds,
     memory: &Memory,
-    tls: Option<Tls>,
-    ice_tcp: Option<IceTcp>,
+    front: Front,
 ) -> Infallible {
     let mut http = http1::Builder::new();
     http.max_buf_size(HEAD_BYTES)
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.ask);
     let open = Open::default();
+    if let Some(tls) = &front.tls {
+        tls.begin();
+    }
     loop {
         let crowded = open.close_old(bounds.open);
-        let (stream, peer) = tokio::select! {
+        let (mut stream, peer) = tokio::select! {
             // axum's: what cannot be accepted for want of descriptors is accepted later.
             accepted = Listener::accept(&mut listener) => accepted,
             () = sleep(LOOK_EVERY), if crowded => continue,
@@ -73,12 +75,21 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
         let (http, router) = (http.clone(), router.clone());
         let unread = Unread::new(&memory.messages);
-        let (tls, ice_tcp) = (tls.clone(), ice_tcp.clone());
+        let front = front.clone();
         open.spawn(peer.ip().into(), |place| async move {
-            if let Some(ice_tcp) = ice_tcp
-                && let Some(first) = first_byte(&stream, bounds.ask).await
-                && IceTcp::begins_with(first)
-            {
+            let until = Instant::now() + bounds.ask;
+            let mut peer = peer;
+            if let Some(proxy_protocol) = &front.proxy_protocol {
+                let Some(client) = proxy_protocol.client_of(&mut stream, peer, until).await else {
+                    return;
+                };
+                if client != peer {
+                    place.is_of(client.ip().into());
+                    peer = client;
+                }
+            }
+            let protocol = front.protocol(&stream, until).await;
+            if let (Some(Protocol::IceTcp), Some(ice_tcp)) = (protocol, &front.ice_tcp) {
                 return ice_tcp.carry(stream, peer, place).await;
             }
             let talk = Talk {
@@ -88,10 +99,12 @@ pub(crate) async fn serve(
                 unread,
                 place,
             };
-            let Some(tls) = tls else {
+            let Some(tls) = front.tls else {
                 return talk.run(Patient::new(stream, bounds.take)).await;
             };
-            match tls.open(stream, peer, bounds.ask, bounds.take).await {
+            let is_plain = protocol == Some(Protocol::Http);
+            let opened = tls.open(stream, peer, is_plain, until, bounds.take);
+            match opened.await {
                 Some(Opened::Secure(stream)) => talk.run(stream).await,
                 Some(Opened::Plain(stream)) => {
                     let router = to_https::router();
@@ -101,14 +114,6 @@ pub(crate) async fn serve(
             }
         });
     }
-}
-
-/// The first byte of a client, which stays to be read; none if it does not come in time. What follows is then ended
-/// by its own bound.
-async fn first_byte(stream: &TcpStream, time: Duration) -> Option<u8> {
-    let mut first = [0];
-    let peeked = timeout(time, stream.peek(&mut first)).await;
-    (peeked.ok()?.ok()? == 1).then_some(first[0])
 }
 
 /// The requests of one connection.

@@ -11,7 +11,9 @@ use axum::response::Response;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::front::Front;
 use super::ice_tcp::{IceTcp, IceTcpCounts};
+use super::proxied::{ProxyProtocol, ProxyProtocolCounts};
 use super::refused::RequestsRefused;
 use super::room::{Which, reply, unreadable};
 use super::tls::{Handshakes, Tls};
@@ -31,8 +33,7 @@ pub(crate) struct Stats {
     pub(crate) media: Arc<dyn Media>,
     pub(crate) log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
     pub(crate) memory: Memory,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) ice_tcp: Option<IceTcp>,
+    pub(crate) front: Front,
     pub(crate) refused: RequestsRefused,
 }
 
@@ -54,6 +55,8 @@ struct NodeStats {
     tls_handshakes: Option<Handshakes>,
     /// None where ICE-TCP is off.
     ice_tcp: Option<IceTcpCounts>,
+    /// None where it is off.
+    proxy_protocol: Option<ProxyProtocolCounts>,
     cipher: &'static str,
     linked_workers: usize,
     links_refused: u64,
@@ -161,8 +164,13 @@ impl Stats {
                 refused: sessions.refused,
             },
             sockets: self.native.open_sockets(),
-            tls_handshakes: self.tls.as_ref().map(Tls::handshakes),
-            ice_tcp: self.ice_tcp.as_ref().map(IceTcp::counts),
+            tls_handshakes: self.front.tls.as_ref().map(Tls::handshakes),
+            ice_tcp: self.front.ice_tcp.as_ref().map(IceTcp::counts),
+            proxy_protocol: self
+                .front
+                .proxy_protocol
+                .as_ref()
+                .map(ProxyProtocol::counts),
             cipher: totals.cipher,
             linked_workers: totals.linked_workers,
             links_refused: totals.links_refused,
@@ -227,6 +235,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use super::super::proxied::Refusal;
     use super::super::refused;
     use super::super::tls::Failure;
     use crate::media::DropReason;
@@ -259,6 +268,13 @@ mod tests {
         let mut codes = Failure::ALL.map(Failure::code);
         codes.sort_unstable();
         assert_eq!(listed("### Failed handshakes"), codes);
+    }
+
+    #[test]
+    fn the_guide_lists_every_refusal_of_a_proxys_connection() {
+        let mut codes = Refusal::ALL.map(Refusal::code);
+        codes.sort_unstable();
+        assert_eq!(listed("### Refused connections of proxies"), codes);
     }
 
     #[test]

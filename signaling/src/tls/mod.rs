@@ -1,5 +1,6 @@
 //! Certificates for TLS (RFC 8446, and RFC 5246 for older clients) on the public listener.
 
+pub(crate) mod acme;
 mod names;
 mod pem;
 mod self_signed;

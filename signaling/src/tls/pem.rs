@@ -15,6 +15,13 @@ const FILE_BYTES: usize = 1 << 20;
 const CHAIN_BYTES: usize = 64 << 10;
 
 impl Certificate {
+    /// Reads a private key and the chain of its certificate from one text. None if they cannot be used.
+    pub(super) fn from_pem(text: &[u8]) -> Option<Self> {
+        let chain = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
+        let key = PrivateKeyDer::from_pem_slice(text).ok()?;
+        Self::new(chain.ok()?, key).ok()
+    }
+
     /// Reads a chain, which begins with the server's own certificate, and its private key (PKCS #8, PKCS #1 or SEC 1,
     /// not encrypted).
     ///

@@ -1,7 +1,7 @@
 //! The time in which a certificate is valid (RFC 5280 section 4.1.2.5). TLS serves one that is out of date as well, and
 //! browsers then refuse it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use x509_parser::prelude::{FromDer, Validity, X509Certificate};
 
@@ -17,6 +17,22 @@ impl Certificate {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let (_, certificate) = X509Certificate::from_der(self.der()).ok()?;
         warning(certificate.validity(), now.as_secs().try_into().ok()?)
+    }
+}
+
+impl Certificate {
+    /// The time until a third of its validity is left, when the next one is ordered. None if it cannot be read.
+    pub(crate) fn renewed_in(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let (_, certificate) = X509Certificate::from_der(self.der()).ok()?;
+        let validity = certificate.validity();
+        let (from, until) = (
+            validity.not_before.timestamp(),
+            validity.not_after.timestamp(),
+        );
+        let due = until - (until - from) / 3;
+        let rests = due - i64::try_from(now.as_secs()).ok()?;
+        Some(Duration::from_secs(rests.max(0).cast_unsigned()))
     }
 }
 
@@ -86,5 +102,11 @@ mod tests {
     fn one_of_its_own_is_not_warned_of() {
         let made = Certificate::self_signed([], []).expect("made");
         assert_eq!(made.warning(), None);
+        // Two thirds of 398 days, of which one has passed.
+        let days = made.renewed_in().map(|time| time.as_secs() / DAY as u64);
+        assert!(
+            days.is_some_and(|days| (260..266).contains(&days)),
+            "{days:?}"
+        );
     }
 }

@@ -14,7 +14,7 @@ use tertulia_signaling::media::stats::{
 use tertulia_signaling::media::{
     Answer, Cap, ClientOffer, DropReason, Event, EventBacklog, Join, Limit, MayPublish, Media,
     MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, RefusedMedia, Reply, RoomId, SdpError,
-    ServerData, SfuError, Slot, TrackId, TrackSettings, View, Workers,
+    ServerData, SfuError, Slot, Stream, StreamKind, TrackId, TrackSettings, View, Workers,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -76,6 +76,8 @@ pub(crate) struct Books {
     pub(crate) answer_when_heard: bool,
     /// Data channel messages of the server so far, and to whom.
     pub(crate) said: Vec<(Option<u64>, ServerData)>,
+    /// The clients that connected for streams so far.
+    pub(crate) streams: Vec<SocketAddr>,
     /// Questions for a peer's statistics so far.
     pub(crate) asked: u32,
 }
@@ -559,6 +561,11 @@ impl Media for FakeMedia {
             self.change(|books| books.said.push((to.map(PeerId::as_u64), data)));
             Ok(())
         })
+    }
+
+    fn open_stream(&self, from: SocketAddr, _: StreamKind, _: Vec<u8>) -> Reply<'_, Stream> {
+        self.change(|books| books.streams.push(from));
+        Box::pin(std::future::ready(Err(SfuError::NoSuchPeer)))
     }
 
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()> {

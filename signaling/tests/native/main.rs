@@ -4,6 +4,7 @@
 // The counters of `/stats` in one piece.
 #![recursion_limit = "256"]
 
+mod acme;
 mod addresses;
 mod admission;
 mod bot;
@@ -29,6 +30,7 @@ mod operate;
 mod over_http;
 mod presence;
 mod process;
+mod proxied;
 mod refusals;
 mod rejoins;
 mod relay;

@@ -71,15 +71,34 @@ impl Trusting {
         versions: &[&'static SupportedProtocolVersion],
         protocol: &str,
     ) -> Self {
+        Self::of([certificate], versions, &[protocol])
+    }
+
+    /// A client that trusts these, and names these protocols.
+    pub(crate) fn all(
+        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
+        protocols: &[&str],
+    ) -> Self {
+        Self::of(certificates, rustls::ALL_VERSIONS, protocols)
+    }
+
+    fn of(
+        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+    ) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(certificate).expect("a certificate");
+        for certificate in certificates {
+            roots.add(certificate).expect("a certificate");
+        }
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let protocols = protocols.iter();
+        config.alpn_protocols = protocols.map(|it| it.as_bytes().to_vec()).collect();
         Self(TlsConnector::from(Arc::new(config)))
     }
 
@@ -100,7 +119,7 @@ impl Trusting {
     }
 
     /// The text of the answer to a GET.
-    async fn get(&self, addr: SocketAddr, path: &str) -> String {
+    pub(crate) async fn get(&self, addr: SocketAddr, path: &str) -> String {
         let mut stream = self.connect(addr).await.expect("a handshake");
         let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("write");
@@ -169,7 +188,7 @@ async fn pages_and_calls_go_over_both_versions() {
     let counted = handshakes(admin).await;
     assert_eq!(counted["done"], 8);
     let none = json!({
-        "stalled": 0, "closed": 0, "refused": 0, "unsuitable": 0, "malformed": 0, "plain_http": 0,
+        "stalled": 0, "closed": 0, "refused": 0, "unsuitable": 0, "no_certificate": 0, "malformed": 0, "plain_http": 0,
     });
     assert_eq!(counted["failed"], none);
 }

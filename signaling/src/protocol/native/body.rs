@@ -119,17 +119,20 @@ impl Text {
 
     /// Parses the body.
     pub(super) fn asked(&self) -> Result<Asked<'_>, NotServed> {
-        let wrong = |message| NotServed::new(StatusCode::BAD_REQUEST, "bad_json", message);
+        let asked = Asked::read(&self.bytes);
+        asked.map_err(|message| NotServed::new(StatusCode::BAD_REQUEST, "bad_json", message))
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// Parses a body. The error is a sentence.
+    fn read(bytes: &'a [u8]) -> Result<Self, String> {
         // serde would read a struct from an array, too.
-        if self.bytes.trim_ascii_start().first() != Some(&b'{') {
-            return Err(wrong("The body is not a JSON object.".to_owned()));
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err("The body is not a JSON object.".to_owned());
         }
-        let asked = serde_json::from_slice(&self.bytes);
-        asked.map_err(|error| {
-            wrong(format!(
-                "The body has another form than it should: {error}."
-            ))
-        })
+        let asked = serde_json::from_slice(bytes);
+        asked.map_err(|error| format!("The body has another form than it should: {error}."))
     }
 }
 
@@ -155,5 +158,20 @@ impl<'de: 'a, 'a> Deserialize<'de> for Messages<'a> {
             }
         }
         deserializer.deserialize_seq(Bounded).map(Messages)
+    }
+}
+
+/// Reads any body. See [`testing`](crate::testing).
+#[cfg(feature = "testing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(asked) = Asked::read(bytes) else {
+        return;
+    };
+    assert!(asked.messages.0.len() <= MESSAGES);
+    if asked.closing
+        && let Some(text) = asked.session
+        && let Ok(token) = text.parse::<crate::session::Token>()
+    {
+        assert_eq!(token.to_string(), text);
     }
 }

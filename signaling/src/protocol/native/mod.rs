@@ -22,6 +22,9 @@ mod websocket;
 mod weights;
 mod wire;
 
+#[cfg(feature = "testing")]
+pub(crate) use body::fuzz as fuzz_body;
+
 pub use client_message::{
     Audience, Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Grants, Hand, Invite,
     Join, Moderate, Mute, Offer, People, Resume, Revoke, Source, TrackView, Tracks, Update, View,

@@ -79,6 +79,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::clients::ClientAddress;
     use crate::held_open::Visitors;
 
     /// The number of the connection that was closed last.
@@ -89,6 +90,8 @@ mod tests {
         fn take_out(&self, _: u64) {}
 
         fn put_back(&self, _: u64) {}
+
+        fn is_of(&self, _: u64, _: ClientAddress) {}
 
         fn close(&self, number: u64) {
             self.0.store(number, Ordering::Relaxed);
