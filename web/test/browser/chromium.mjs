@@ -49,6 +49,39 @@ export async function leave(page) {
   await page.context().close();
 }
 
+/** Milliseconds for Chromium to close what it is asked to. */
+const CLOSE_MS = 20_000;
+
+/**
+ * Closes the contexts of pages, for pages that end while requests of theirs are on the way. Chromium has been seen not to
+ * answer `Target.disposeBrowserContext` in half an hour then. In its place another one is started.
+ *
+ * @param {import("playwright-core").Browser} browser theirs
+ * @param {import("playwright-core").Page[]} pages
+ * @param {Parameters<typeof launch>[0]} changes of the flags of the other browser
+ * @returns {Promise<import("playwright-core").Browser>} the browser for the next pages
+ */
+export async function closePages(browser, pages, changes) {
+  const closed = Promise.all(pages.map((page) => page.context().close())).then(() => true);
+  if (await within(closed, CLOSE_MS)) return browser;
+  closed.catch(() => {});
+  // A second call ends the process.
+  const ended = browser.close().then(() => true);
+  if (!(await within(ended, CLOSE_MS))) await browser.close();
+  return launch(changes);
+}
+
+/** @param {Promise<boolean>} promise @param {number} ms @returns {Promise<boolean>} false if it takes longer */
+async function within(promise, ms) {
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, ms, false)));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** The address that joins at once. */
 export function autojoin(base, name, { room = "test", ...more } = {}) {
   const url = new URL(base);

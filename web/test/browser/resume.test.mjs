@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 
-import { autojoin, launch, openPage, SLOW_CAMERA } from "./chromium.mjs";
+import { autojoin, closePages, launch, openPage, SLOW_CAMERA } from "./chromium.mjs";
 import { checkTime, IN_FULL, isLong } from "./extent.mjs";
 import { Server } from "./server.mjs";
 import { isEvents, isWebSocket, TcpProxy } from "./tcp-proxy.mjs";
@@ -39,7 +39,7 @@ let pages = [];
 afterEach(async () => {
   proxy.refuse(() => false);
   proxy.flow();
-  for (const page of pages.splice(0)) await page.context().close();
+  browser = await closePages(browser, pages.splice(0), SLOW_CAMERA);
 });
 
 /** A tone that does not end, in the place of the fake microphone's beeps. */
