@@ -37,6 +37,7 @@ pub mod protocol;
 pub mod room;
 mod session;
 pub mod tls;
+mod turn;
 mod watched;
 
 pub use clients::{ClientAddress, Network};

@@ -49,6 +49,11 @@ pub trait Media: Send + Sync + 'static {
     ) -> Reply<'_, Stream> {
         Box::pin(std::future::ready(Err(SfuError::NoSuchPeer)))
     }
+    /// The addresses that clients are told for media over UDP: see [`Sfu::candidates`]. A media plane that names none is
+    /// not reached by TURN.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        Vec::new()
+    }
     /// See [`Sfu::close_peer`].
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()>;
     /// See [`Sfu::close_room`].
@@ -123,6 +128,10 @@ impl Media for Sfu {
 
     fn open_stream(&self, from: SocketAddr, kind: StreamKind, first: Vec<u8>) -> Reply<'_, Stream> {
         Box::pin(async move { Sfu::open_stream(self, from, kind, &first).await })
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.candidates().iter().flatten().copied().collect()
     }
 
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats> {

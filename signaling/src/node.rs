@@ -13,13 +13,16 @@ use tracing::{info, warn};
 use crate::access::{Access, Keys};
 use crate::config::{CipherSetting, Config, ConfigError, IceServer};
 use crate::hooks::{Authority, Hooks};
-use crate::http::{self, Assets, Bounds, Hosts, IceTcp, Origins, RequestsRefused, Stats, Tls};
+use crate::http::{
+    self, Assets, Bounds, Hosts, IceTcp, Origins, OverTcp, RequestsRefused, Stats, Tls, TurnFront,
+};
 use crate::live::Live;
 use crate::media::{Media, StartError};
 use crate::memory::{Memory, Plan};
-use crate::protocol::native::Native;
+use crate::protocol::native::{Native, TurnOffer};
 use crate::room::{self, Counts, Events, RoomSettings, Rooms};
 use crate::tls::Certificate;
+use crate::turn::{Peers, Turn, Users};
 
 /// A running server. Cheap to clone. Its HTTP side is a [`Router`] to serve or to mount.
 #[derive(Clone)]
@@ -31,7 +34,7 @@ pub struct Node {
     native: Arc<Native>,
     /// None: the public listener speaks plain HTTP.
     tls: Option<Tls>,
-    ice_tcp: Option<IceTcp>,
+    over_tcp: OverTcp,
     live: LiveSettings,
     refused: RequestsRefused,
     started: Instant,
@@ -205,7 +208,16 @@ impl NodeBuilder {
                 Arc::new(sfu)
             }
         };
-        let ice_tcp = config.ice_tcp.then(|| IceTcp::new(media.clone()));
+        let users = config.turn.then(Users::default);
+        let over_tcp = OverTcp {
+            ice_tcp: config.ice_tcp.then(|| IceTcp::new(media.clone())),
+            turn: users.clone().map(|users| {
+                let named = config.announce_for.iter().flat_map(|it| &it.addresses);
+                let peers = Peers::new(media.addresses().iter().chain(named).copied());
+                TurnFront::new(media.clone(), Turn::new(Instant::now(), users, peers))
+            }),
+        };
+        let turn_offer = users.clone().map(|users| TurnOffer::new(users, &config));
         let memory = Memory::new(plan);
         memory.watch();
         let rooms = Rooms::start(
@@ -217,12 +229,14 @@ impl NodeBuilder {
                 memory: memory.clone(),
                 authority,
                 hear_data,
+                turn: users,
             },
         );
         let native = Native::new(
             rooms.clone(),
             config.limits.clone(),
             live.ice_servers.clone(),
+            turn_offer,
             config.trusted_proxies.clone(),
         );
         Ok(Node {
@@ -232,7 +246,7 @@ impl NodeBuilder {
             memory,
             native: Arc::new(native),
             tls,
-            ice_tcp,
+            over_tcp,
             live,
             refused: RequestsRefused::default(),
             started: Instant::now(),
@@ -314,8 +328,16 @@ impl Node {
     pub async fn serve_app(&self, listener: TcpListener, app: Router) -> Infallible {
         let most = self.config.limits.http_connections;
         let tls = self.tls.clone();
-        let ice_tcp = self.ice_tcp.clone();
-        http::serve(listener, app, self.bounds(most), &self.memory, tls, ice_tcp).await
+        let over_tcp = self.over_tcp.clone();
+        http::serve(
+            listener,
+            app,
+            self.bounds(most),
+            &self.memory,
+            tls,
+            over_tcp,
+        )
+        .await
     }
 
     /// Serves `GET /stats` (the counters), `/stats?room=NAME` (the counters of a room's participants),
@@ -330,7 +352,7 @@ impl Node {
             log: self.log.clone(),
             memory: self.memory.clone(),
             tls: self.tls.clone(),
-            ice_tcp: self.ice_tcp.clone(),
+            over_tcp: self.over_tcp.clone(),
             refused: self.refused.clone(),
         };
         http::admin_router(self.rooms.clone(), stats, self.hosts())
@@ -348,7 +370,7 @@ impl Node {
             self.bounds(OPERATORS),
             &self.memory,
             None,
-            None,
+            OverTcp::default(),
         )
         .await
     }

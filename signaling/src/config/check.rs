@@ -61,6 +61,7 @@ impl Config {
                 "ice_tcp: clients are told the port of `listen`, which must be a fixed one and not 0".into(),
             ));
         }
+        self.check_turn()?;
         if let Some(folder) = &self.web_dir
             && !folder.join("index.html").is_file()
         {

@@ -26,7 +26,7 @@ impl IceServer {
     /// # Errors
     ///
     /// A clause that follows the entry's place: `[0]: ...` or `.urls[1]: ...`.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         if self.urls.is_empty() {
             return Err(".urls: names no server".into());
         }

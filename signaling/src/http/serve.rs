@@ -19,8 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::ice_tcp::IceTcp;
 use super::open::Open;
+use super::over_tcp::OverTcp;
 use super::patient::Patient;
 use super::tls::{Opened, Tls};
 use super::to_https;
@@ -47,7 +47,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// hyper by itself 400 KiB, which unfinished heads would hold for as long as a client may take to ask.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Serves connections, over TLS if there is any, and those of ICE-TCP if it is on. [`Unread`] gives each request the bytes that its connection has
+/// Serves connections, over TLS if there is any, and those of media if any are on. [`Unread`] gives each request the bytes that its connection has
 /// received.
 pub(crate) async fn serve(
     mut listener: TcpListener,
@@ -55,7 +55,7 @@ pub(crate) async fn serve(
     bounds: Bounds,
     memory: &Memory,
     tls: Option<Tls>,
-    ice_tcp: Option<IceTcp>,
+    over_tcp: OverTcp,
 ) -> Infallible {
     let mut http = http1::Builder::new();
     http.max_buf_size(HEAD_BYTES)
@@ -73,13 +73,13 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
         let (http, router) = (http.clone(), router.clone());
         let unread = Unread::new(&memory.messages);
-        let (tls, ice_tcp) = (tls.clone(), ice_tcp.clone());
+        let (tls, over_tcp) = (tls.clone(), over_tcp.clone());
         open.spawn(peer.ip().into(), |place| async move {
-            if let Some(ice_tcp) = ice_tcp
+            if over_tcp.is_any()
                 && let Some(first) = first_byte(&stream, bounds.ask).await
-                && IceTcp::begins_with(first)
+                && over_tcp.begins_with(first)
             {
-                return ice_tcp.carry(stream, peer, place).await;
+                return over_tcp.carry(stream, peer, place).await;
             }
             let talk = Talk {
                 http,
@@ -92,7 +92,13 @@ pub(crate) async fn serve(
                 return talk.run(Patient::new(stream, bounds.take)).await;
             };
             match tls.open(stream, peer, bounds.ask, bounds.take).await {
-                Some(Opened::Secure(stream)) => talk.run(stream).await,
+                Some(Opened::Secure(stream)) => {
+                    let place = &talk.place;
+                    let carried = over_tcp.carry_secure(stream, peer, place, bounds.ask);
+                    if let Some(stream) = carried.await {
+                        talk.run(stream).await;
+                    }
+                }
                 Some(Opened::Plain(stream)) => {
                     let router = to_https::router();
                     Talk { router, ..talk }.run(stream).await;

@@ -12,9 +12,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::ice_tcp::{IceTcp, IceTcpCounts};
+use super::over_tcp::OverTcp;
 use super::refused::RequestsRefused;
 use super::room::{Which, reply, unreadable};
 use super::tls::{Handshakes, Tls};
+use super::turn::TurnFront;
 use crate::access::Access;
 use crate::media::stats::{Drops, WorkerStats};
 use crate::media::{Media, SfuError};
@@ -22,6 +24,7 @@ use crate::memory::{Memory, MemoryStats};
 use crate::node::LogCounts;
 use crate::protocol::native::Native;
 use crate::room::Rooms;
+use crate::turn::TurnCounts;
 
 /// The sources of the counters.
 pub(crate) struct Stats {
@@ -32,7 +35,7 @@ pub(crate) struct Stats {
     pub(crate) log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
     pub(crate) memory: Memory,
     pub(crate) tls: Option<Tls>,
-    pub(crate) ice_tcp: Option<IceTcp>,
+    pub(crate) over_tcp: OverTcp,
     pub(crate) refused: RequestsRefused,
 }
 
@@ -54,6 +57,8 @@ struct NodeStats {
     tls_handshakes: Option<Handshakes>,
     /// None where ICE-TCP is off.
     ice_tcp: Option<IceTcpCounts>,
+    /// None where TURN is off.
+    turn: Option<TurnCounts>,
     cipher: &'static str,
     linked_workers: usize,
     links_refused: u64,
@@ -161,7 +166,8 @@ impl Stats {
             },
             sockets: self.native.open_sockets(),
             tls_handshakes: self.tls.as_ref().map(Tls::handshakes),
-            ice_tcp: self.ice_tcp.as_ref().map(IceTcp::counts),
+            ice_tcp: self.over_tcp.ice_tcp.as_ref().map(IceTcp::counts),
+            turn: self.over_tcp.turn.as_ref().map(TurnFront::counts),
             cipher: totals.cipher,
             linked_workers: totals.linked_workers,
             links_refused: totals.links_refused,
@@ -257,6 +263,13 @@ mod tests {
         let mut codes = Failure::ALL.map(Failure::code);
         codes.sort_unstable();
         assert_eq!(listed("### Failed handshakes"), codes);
+    }
+
+    #[test]
+    fn the_guide_lists_every_refusal_of_turn() {
+        let mut codes = crate::turn::Refusal::ALL.map(crate::turn::Refusal::code);
+        codes.sort_unstable();
+        assert_eq!(listed("### Refused TURN"), codes);
     }
 
     #[test]

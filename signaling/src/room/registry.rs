@@ -37,6 +37,7 @@ use crate::media::{Media, SfuError, Workers};
 use crate::memory::{Account, Memory};
 use crate::names::RoomName;
 use crate::session::{Inbox, Secret};
+use crate::turn::Users;
 
 /// Overflow: backpressure, to the sockets of the room's clients.
 /// A room handles a message in microseconds, and reads on while it waits for the media plane.
@@ -68,6 +69,8 @@ pub struct RoomSettings {
     pub authority: Authority,
     /// Whether data channel messages are told in room events.
     pub hear_data: bool,
+    /// The users of TURN, if it is on: everybody in a room is one.
+    pub(crate) turn: Option<Users>,
 }
 
 /// Codes of refused joins that are neither of an access token nor of a room's rules: limits, faults of the client, and
@@ -112,6 +115,7 @@ pub(super) struct Shared {
     pub(super) authority: Authority,
     pub(super) invitations: Invitations,
     pub(super) hear_data: bool,
+    pub(super) turn: Option<Users>,
     pub(super) reports: Reports,
     pub(super) memory: Memory,
     pub(super) vacancies: Vacancies,
@@ -259,6 +263,7 @@ impl Rooms {
             authority: settings.authority,
             invitations: Invitations::new(),
             hear_data: settings.hear_data,
+            turn: settings.turn,
             reports: Reports::default(),
             caps: settings.caps,
             announce_for: settings.announce_for,

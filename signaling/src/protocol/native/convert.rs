@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::client_message::{Audience, CarriedTrack, Grants, Invite, Moderate, Source, TrackView};
 use super::server_message as wire;
-use super::{IceServer, Refusal, ServerMessage, encode};
+use super::{IceServer, Refusal, ServerMessage, TurnOffer, encode};
 use crate::access::{Access, Publish};
 use crate::hooks::Permissions;
 use crate::live::Live;
@@ -17,39 +17,39 @@ use crate::room::{self, Event, NamedSlot, ParticipantInfo, Told, TrackInfo};
 /// The facts that only the welcome tells.
 pub(super) struct Greeting {
     pub(super) ice_servers: Live<Arc<[IceServer]>>,
+    /// None: the server's own TURN is off.
+    pub(super) turn: Option<TurnOffer>,
     pub(super) limits: wire::MessageLimits,
     pub(super) data: wire::DataChannels,
     pub(super) access: Access,
 }
 
-/// An event as a text frame. One that several participants are told is written once. `session`: what its participant is
-/// told of its session, if it has one.
-pub(super) fn text(
-    told: &Told,
-    greeting: &Greeting,
-    session: &dyn Fn() -> Option<wire::SessionInfo>,
-) -> Utf8Bytes {
+/// The facts that one participant's welcome tells, beside those of the room.
+#[derive(Default)]
+pub(super) struct Own {
+    /// None: it has no session.
+    pub(super) session: Option<wire::SessionInfo>,
+    /// The name and port by which its client asked for the server, if it told.
+    pub(super) host: Option<Arc<str>>,
+}
+
+/// An event as a text frame. One that several participants are told is written once. `own`: what the participant alone is
+/// told.
+pub(super) fn text(told: &Told, greeting: &Greeting, own: &dyn Fn() -> Own) -> Utf8Bytes {
     told.text(|event| match event {
         Event::Batch(parts) => {
-            let parts = parts.iter().map(|part| text(part, greeting, &|| None));
+            let parts = parts.iter().map(|part| text(part, greeting, &Own::default));
             let parts: Vec<Utf8Bytes> = parts.collect();
             let parts: Vec<&str> = parts.iter().map(Utf8Bytes::as_str).collect();
             format!(r#"{{"type":"batch","messages":[{}]}}"#, parts.join(","))
         }
-        event => encode(&message(event, greeting, session)),
+        event => encode(&message(event, greeting, own)),
     })
 }
 
-fn message(
-    event: &Event,
-    greeting: &Greeting,
-    session: &dyn Fn() -> Option<wire::SessionInfo>,
-) -> ServerMessage {
+fn message(event: &Event, greeting: &Greeting, own: &dyn Fn() -> Own) -> ServerMessage {
     match event {
-        Event::Welcome(snapshot) => ServerMessage::Welcome(wire::Welcome {
-            session: session(),
-            ..welcome(snapshot, greeting)
-        }),
+        Event::Welcome(snapshot) => ServerMessage::Welcome(welcome(snapshot, greeting, own())),
         Event::Answered { request, answer } => ServerMessage::Answer(wire::Answer {
             id: *request,
             sdp: answer.sdp.clone(),
@@ -229,7 +229,7 @@ fn message(
         Event::Batch(parts) => ServerMessage::Batch {
             messages: parts
                 .iter()
-                .map(|part| message(part, greeting, &|| None))
+                .map(|part| message(part, greeting, &Own::default))
                 .collect(),
         },
         Event::Audience(value) => ServerMessage::Audience(counts(*value)),
@@ -263,7 +263,12 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(whole).unwrap_or(u64::MAX)
 }
 
-fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
+fn welcome(snapshot: &room::Snapshot, greeting: &Greeting, own: Own) -> wire::Welcome {
+    let mut ice_servers = greeting.ice_servers.get().to_vec();
+    if let Some(turn) = &greeting.turn {
+        let id = snapshot.participant.as_str();
+        ice_servers.extend(turn.server(id, own.host.as_deref()));
+    }
     wire::Welcome {
         id: snapshot.request,
         version: super::VERSION,
@@ -277,7 +282,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
         rules: Some(rules(snapshot.rules)),
         hands: snapshot.hands.iter().map(ToString::to_string).collect(),
         audience: snapshot.audience.map(counts),
-        ice_servers: greeting.ice_servers.get().to_vec(),
+        ice_servers,
         limits: greeting.limits,
         data: Some(greeting.data.clone()),
         server: wire::ServerInfo {
@@ -289,7 +294,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
             Access::Tokens => wire::Access::Tokens,
             Access::Hooks => wire::Access::Hooks,
         }),
-        session: None,
+        session: own.session,
     }
 }
 
