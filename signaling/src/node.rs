@@ -220,7 +220,7 @@ impl NodeBuilder {
         let turn_offer = users.clone().map(|users| TurnOffer::new(users, &config));
         let memory = Memory::new(plan);
         memory.watch();
-        let rooms = Rooms::start(
+        let rooms = Rooms::start_with(
             media.clone(),
             RoomSettings {
                 limits: config.limits.clone(),
@@ -229,8 +229,8 @@ impl NodeBuilder {
                 memory: memory.clone(),
                 authority,
                 hear_data,
-                turn: users,
             },
+            users,
         );
         let native = Native::new(
             rooms.clone(),

@@ -69,8 +69,6 @@ pub struct RoomSettings {
     pub authority: Authority,
     /// Whether data channel messages are told in room events.
     pub hear_data: bool,
-    /// The users of TURN, if it is on: everybody in a room is one.
-    pub(crate) turn: Option<Users>,
 }
 
 /// Codes of refused joins that are neither of an access token nor of a room's rules: limits, faults of the client, and
@@ -254,6 +252,15 @@ pub struct Counts {
 impl Rooms {
     /// Must run within a tokio runtime.
     pub fn start(media: Arc<dyn Media>, settings: RoomSettings) -> Self {
+        Self::start_with(media, settings, None)
+    }
+
+    /// Everybody in a room is a user of `turn`, if it is on.
+    pub(crate) fn start_with(
+        media: Arc<dyn Media>,
+        settings: RoomSettings,
+        turn: Option<Users>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             media,
             clients: Clients::new(&settings.limits),
@@ -263,7 +270,7 @@ impl Rooms {
             authority: settings.authority,
             invitations: Invitations::new(),
             hear_data: settings.hear_data,
-            turn: settings.turn,
+            turn,
             reports: Reports::default(),
             caps: settings.caps,
             announce_for: settings.announce_for,
