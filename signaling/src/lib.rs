@@ -24,6 +24,12 @@ pub mod access;
 mod clients;
 pub mod config;
 mod files;
+#[cfg(feature = "testing")]
+pub mod fuzz {
+    //! Entry points for fuzzing.
+
+    pub use crate::turn::fuzz::connection as turn;
+}
 mod held_open;
 pub mod hooks;
 mod http;

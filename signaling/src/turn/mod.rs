@@ -22,6 +22,8 @@
 
 mod allocation;
 mod frames;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzz;
 mod nonce;
 mod peers;
 mod server;

@@ -129,6 +129,13 @@ impl Refusal {
     }
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl TurnCounts {
+    pub(super) fn allocations(&self) -> usize {
+        self.allocations
+    }
+}
+
 impl Turn {
     /// A server for these users, who reach these peers.
     pub(crate) fn new(now: Instant, users: Users, peers: Peers) -> Self {

@@ -612,6 +612,18 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
+    #[test]
+    fn what_the_fuzz_target_asserts_holds(
+        steps in prop::collection::vec((0u8..4, prop::collection::vec(any::<u8>(), 0..40)), 0..40),
+    ) {
+        let mut bytes = Vec::new();
+        for (kind, text) in &steps {
+            bytes.extend([*kind, 0, text.len() as u8]);
+            bytes.extend(text);
+        }
+        super::fuzz::connection(&bytes);
+    }
+
     /// Whatever a client does, datagrams go to the peers of the list alone, and only while there is an allocation.
     #[test]
     fn nobody_is_reached_but_the_peers(acts in prop::collection::vec(act(), 0..60)) {
