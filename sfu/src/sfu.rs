@@ -465,8 +465,9 @@ impl Sfu {
     }
 
     /// Opens a stream for a connection that brings datagrams of a client: ICE-TCP (RFC 6544), where each has two bytes of
-    /// length before it (RFC 4571). `from` is the client's address, and `first` the first datagram: a STUN check (RFC 8489)
-    /// which names a peer of this relay and is signed with its password. Nothing is kept of a connection before that.
+    /// length before it (RFC 4571), or TURN (RFC 8656). `from` is the client's address, for TURN the relayed one, and `first`
+    /// the first datagram: a STUN check (RFC 8489) which names a peer of this relay and is signed with its password. Nothing is
+    /// kept of a connection before that.
     ///
     /// The relay tells clients of the address by [`SfuConfig::tcp_candidates`]; the embedder listens there.
     ///

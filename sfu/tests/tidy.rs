@@ -386,6 +386,10 @@ fn signaling_imports_downwards() {
         ("media", &["room", "protocol", "http", "node", "hooks"]),
         ("hooks", &["room", "protocol", "http", "node", "media"]),
         ("session", &["room", "protocol", "http", "node", "hooks"]),
+        (
+            "turn",
+            &["room", "protocol", "http", "node", "hooks", "media"],
+        ),
         ("room", &["protocol", "http", "node"]),
         ("protocol", &["http", "node"]),
     ];

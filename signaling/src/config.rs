@@ -25,6 +25,7 @@ mod ice_server;
 mod log;
 mod reload;
 mod tls;
+mod turn;
 
 pub use addresses::Host;
 pub use command::{Command, NewKey, NewToken, Source};
@@ -62,6 +63,11 @@ pub struct Config {
     /// Whether media is taken over TCP too, on the address for HTTP (RFC 6544): for clients whose network lets no UDP
     /// through.
     pub ice_tcp: bool,
+    /// Whether the address for HTTP is a TURN server too (RFC 8656), by which participants reach the media workers and
+    /// nothing else.
+    pub turn: bool,
+    /// Host and port of the TURN server that participants are told. None: those by which each asked for the page.
+    pub turn_address: Option<String>,
     /// Announced instead of the workers' own addresses, one for each worker: for a proxy in front.
     #[serde(deserialize_with = "addresses::media_announce")]
     pub media_announce: Vec<SocketAddr>,
@@ -188,6 +194,8 @@ impl Default for Config {
             media_discover: None,
             media_port: 10_000,
             ice_tcp: false,
+            turn: false,
+            turn_address: None,
             media_announce: Vec::new(),
             announce_for: Vec::new(),
             workers: 0,
@@ -439,6 +447,8 @@ impl Config {
         set(&mut config.listen, flags.listen);
         set(&mut config.media_port, flags.media_port);
         set(&mut config.ice_tcp, flags.ice_tcp);
+        set(&mut config.turn, flags.turn);
+        config.turn_address = flags.turn_address.or(config.turn_address);
         set(&mut config.workers, flags.workers);
         set(
             &mut config.room_peers_per_worker,

@@ -25,6 +25,12 @@ mod clients;
 pub mod config;
 mod discovery;
 mod files;
+#[cfg(feature = "testing")]
+pub mod fuzz {
+    //! Entry points for fuzzing.
+
+    pub use crate::turn::fuzz::connection as turn;
+}
 mod held_open;
 pub mod hooks;
 mod http;
@@ -40,6 +46,7 @@ mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tls;
+mod turn;
 mod watched;
 
 pub use clients::{ClientAddress, Network};

@@ -53,6 +53,11 @@ pub trait Media: Send + Sync + 'static {
     fn discover(&self, _server: SocketAddr) -> Reply<'_, Vec<Option<SocketAddr>>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
+    /// The addresses that clients are told for media over UDP: see [`Sfu::candidates`]. A media plane that names none is
+    /// not reached by TURN.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        Vec::new()
+    }
     /// See [`Sfu::close_peer`].
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()>;
     /// See [`Sfu::close_room`].
@@ -131,6 +136,10 @@ impl Media for Sfu {
 
     fn discover(&self, server: SocketAddr) -> Reply<'_, Vec<Option<SocketAddr>>> {
         Box::pin(Sfu::discover(self, server))
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.candidates().iter().flatten().copied().collect()
     }
 
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats> {

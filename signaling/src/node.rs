@@ -16,14 +16,15 @@ use crate::config::{CipherSetting, Config, ConfigError, IceServer};
 use crate::discovery;
 use crate::hooks::{Authority, Hooks};
 use crate::http::{
-    self, Assets, Bounds, Front, Hosts, IceTcp, Origins, ProxyProtocol, RequestsRefused, Stats, Tls,
+    self, Assets, Bounds, Front, Hosts, IceTcp, Origins, OverTcp, ProxyProtocol, RequestsRefused, Stats, Tls, TurnFront,
 };
 use crate::live::Live;
 use crate::media::{Media, StartError};
 use crate::memory::{Memory, Plan};
-use crate::protocol::native::Native;
+use crate::protocol::native::{Native, TurnOffer};
 use crate::room::{self, Counts, Events, RoomSettings, Rooms};
 use crate::tls::Certificate;
+use crate::turn::{Peers, Turn, Users};
 
 /// A running server. Cheap to clone. Its HTTP side is a [`Router`] to serve or to mount.
 #[derive(Clone)]
@@ -230,16 +231,26 @@ impl NodeBuilder {
             }
             None => {}
         }
+        let users = config.turn.then(Users::default);
+        let over_tcp = OverTcp {
+            ice_tcp: config.ice_tcp.then(|| IceTcp::new(media.clone())),
+            turn: users.clone().map(|users| {
+                let named = config.announce_for.iter().flat_map(|it| &it.addresses);
+                let peers = Peers::new(media.addresses().iter().chain(named).copied());
+                TurnFront::new(media.clone(), Turn::new(Instant::now(), users, peers))
+            }),
+        };
+        let turn_offer = users.clone().map(|users| TurnOffer::new(users, &config));
         let front = Front {
             tls,
-            ice_tcp: config.ice_tcp.then(|| IceTcp::new(media.clone())),
+            over_tcp,
             proxy_protocol: config
                 .proxy_protocol
                 .then(|| ProxyProtocol::new(config.trusted_proxies.clone())),
         };
         let memory = Memory::new(plan);
         memory.watch();
-        let rooms = Rooms::start(
+        let rooms = Rooms::start_with(
             media.clone(),
             RoomSettings {
                 limits: config.limits.clone(),
@@ -249,11 +260,13 @@ impl NodeBuilder {
                 authority,
                 hear_data,
             },
+            users,
         );
         let native = Native::new(
             rooms.clone(),
             config.limits.clone(),
             live.ice_servers.clone(),
+            turn_offer,
             config.trusted_proxies.clone(),
         );
         Ok(Node {

@@ -1,7 +1,7 @@
 //! Streams: connections that carry the datagrams of a client which cannot send UDP.
 //!
 //! The embedder owns the connection, be it TCP or TLS. It takes datagrams out of it by the framing of its protocol (RFC 4571
-//! for ICE-TCP, RFC 6544) and exchanges them with the client's worker through a [`Stream`]: one ring of bytes each way,
+//! for ICE-TCP, RFC 6544; RFC 8656 for TURN) and exchanges them with the client's worker through a [`Stream`]: one ring of bytes each way,
 //! of bounded length, written by one thread and read by one. A worker never waits for a connection. Where a connection
 //! takes less than is sent, its ring fills: from [`CROWDED`] on the peer's video waits in its pacer, where it becomes
 //! stale and is skipped as on any narrow link, while sound, RTCP and handshakes pass; what does not fit any more is

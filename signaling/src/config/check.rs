@@ -60,6 +60,7 @@ impl Config {
                 "proxy_protocol: the header is read from proxies that are named in `trusted_proxies`, and none is".into(),
             ));
         }
+        self.check_turn()?;
         if let Some(folder) = &self.web_dir
             && !folder.join("index.html").is_file()
         {

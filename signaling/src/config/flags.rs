@@ -66,6 +66,20 @@ pub struct Flags {
         default_missing_value = "true"
     )]
     pub ice_tcp: Option<bool>,
+    /// Be a TURN server too, on the address for HTTP, by which participants reach the media and nothing else
+    /// [default: false]
+    #[arg(
+        long,
+        env = "TERTULIA_TURN",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub turn: Option<bool>,
+    /// Host and port that participants are told for --turn [default: those of the page]
+    #[arg(long, env = "TERTULIA_TURN_ADDRESS", value_name = "HOST:PORT")]
+    pub turn_address: Option<String>,
     /// Media addresses, one for each media thread, told to participants of a display name instead of
     /// the real ones (`NAME=ADDRESS:PORT[,...]`): for an impairment proxy; repeatable
     #[arg(

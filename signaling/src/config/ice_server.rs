@@ -147,6 +147,11 @@ impl IceServer {
         Ok(urls)
     }
 
+    /// Whether browsers take it.
+    pub(crate) fn is_right(&self) -> bool {
+        self.check().is_ok()
+    }
+
     fn check_credentials(&self) -> Result<(), String> {
         let given = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
         for (key, field, most) in [

@@ -2,7 +2,7 @@
 //!
 //! | first byte | protocol |
 //! |---|---|
-//! | 0 to 2 | ICE-TCP: the high byte of a frame's length |
+//! | 0 to 2 | media: ICE-TCP, by the high byte of a frame's length, or TURN, by the type of a message |
 //! | 22 | TLS: the type of a record with a handshake |
 //! | a capital | HTTP: a method (RFC 9110 section 9.3) |
 //!
@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::ice_tcp::IceTcp;
+use super::over_tcp::OverTcp;
 use super::proxied::ProxyProtocol;
 use super::tls::Tls;
 
@@ -20,7 +21,8 @@ use super::tls::Tls;
 pub(crate) struct Front {
     /// None: nothing is encrypted.
     pub(crate) tls: Option<Tls>,
-    pub(crate) ice_tcp: Option<IceTcp>,
+    /// Media over TCP.
+    pub(crate) over_tcp: OverTcp,
     /// None: no header of a proxy comes before anything else.
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
 }
@@ -28,8 +30,8 @@ pub(crate) struct Front {
 /// The protocol that a client begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Protocol {
-    /// Datagrams in frames (RFC 4571).
-    IceTcp,
+    /// Media: datagrams in frames (RFC 4571), or TURN.
+    Media,
     /// A handshake of TLS (RFC 8446 section 5.1).
     Tls,
     /// A request in the clear.
@@ -48,7 +50,7 @@ impl Front {
     /// The protocol of a client, whose bytes stay to be read. None if nothing came before `until`, where the protocol's own
     /// bound ends it, or if there is nothing but HTTP.
     pub(super) async fn protocol(&self, stream: &TcpStream, until: Instant) -> Option<Protocol> {
-        if self.tls.is_none() && self.ice_tcp.is_none() {
+        if self.tls.is_none() && !self.over_tcp.is_any() {
             return None;
         }
         let mut first = [0; LOOK];
@@ -64,7 +66,7 @@ impl Protocol {
     /// The protocol of these first bytes; none without any.
     fn of(first: &[u8]) -> Option<Self> {
         Some(match *first.first()? {
-            byte if IceTcp::begins_with(byte) => Self::IceTcp,
+            byte if IceTcp::begins_with(byte) => Self::Media,
             HANDSHAKE => Self::Tls,
             byte if byte.is_ascii_uppercase() => Self::Http,
             _ => Self::Other,
@@ -81,9 +83,9 @@ mod tests {
         for (first, expected) in [
             (&b""[..], None),
             // STUN checks of 108 and of 600 bytes in frames, and a frame of which one byte has come.
-            (b"\x00\x6c\x00\x01\x00\x58\x21\x12", Some(Protocol::IceTcp)),
-            (b"\x02\x58\x00\x01\x02\x44\x21\x12", Some(Protocol::IceTcp)),
-            (b"\x00", Some(Protocol::IceTcp)),
+            (b"\x00\x6c\x00\x01\x00\x58\x21\x12", Some(Protocol::Media)),
+            (b"\x02\x58\x00\x01\x02\x44\x21\x12", Some(Protocol::Media)),
+            (b"\x00", Some(Protocol::Media)),
             // A ClientHello, and records of other types.
             (b"\x16\x03\x01\x02\x00\x01\x00\x01", Some(Protocol::Tls)),
             (b"\x16", Some(Protocol::Tls)),

@@ -1,7 +1,7 @@
 //! ICE over TCP (RFC 6544) on the listener of HTTP: for those whose network lets no UDP through.
 //!
 //! The first byte tells it apart: a frame begins with its length, which is below 600 for a STUN check, so that it
-//! is 0 to 2. A TLS record begins with 22, and a request of HTTP with a capital.
+//! is 0 to 2. A TLS record begins with 22, and a request of HTTP with a capital. [`over_tcp`](super::over_tcp) tells TURN from it.
 //!
 //! The first frame must be a STUN check that authenticates with a peer of the relay. Before that a connection is a
 //! visitor like any other of the listener, and gives way to others where there are too many; the relay knows nothing
@@ -18,10 +18,11 @@ use std::time::Duration;
 use serde::Serialize;
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 use tracing::info;
 
 use super::frames::{Frames, PREFIX};
+use super::outgoing::Outgoing;
 use super::seldom::Seldom;
 use crate::held_open::Place;
 use crate::media::{Media, PushError, SfuError, Stream, StreamKind};
@@ -65,7 +66,7 @@ enum Refusal {
 }
 
 /// Time for the first frame.
-const FIRST: Duration = Duration::from_secs(5);
+pub(super) const FIRST: Duration = Duration::from_secs(5);
 /// Longest first frame, in bytes: a STUN check has 100 to 200.
 const LONGEST_FIRST: usize = 600;
 /// Longest datagram of a client, as for the relay.
@@ -73,14 +74,14 @@ const LONGEST: usize = 2_048;
 /// The greatest first byte of a first frame: the high byte of [`LONGEST_FIRST`].
 const FIRST_BYTE: u8 = (LONGEST_FIRST >> 8) as u8;
 /// Bytes read at a time.
-const READ: usize = 16 << 10;
+pub(super) const READ: usize = 16 << 10;
 /// Bytes written at a time: a record's worth, so that sound which comes meanwhile is not far behind.
-const WRITE: usize = 16 << 10;
+pub(super) const WRITE: usize = 16 << 10;
 /// Bytes that the kernel holds unsent: the queue is the relay's, which knows what is worth sending.
-const UNSENT: u32 = 32 << 10;
+pub(super) const UNSENT: u32 = 32 << 10;
 /// Time in which a client takes nothing after which its connection is closed: longer than a change of network, shorter
 /// than consent (RFC 7675).
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Refusal {
     const ALL: [Self; 6] = [
@@ -133,9 +134,16 @@ impl IceTcp {
         }
     }
 
-    /// Carries a connection's datagrams until either end closes it.
-    pub(super) async fn carry(&self, mut socket: TcpStream, address: SocketAddr, place: Place) {
+    /// Carries a connection's datagrams until either end closes it. `read`: the bytes of it that were read already.
+    pub(super) async fn carry(
+        &self,
+        mut socket: TcpStream,
+        read: &[u8],
+        address: SocketAddr,
+        place: Place,
+    ) {
         let mut frames = Frames::default();
+        frames.buffer().extend(read);
         let opened = self.open(&mut socket, &mut frames, address).await;
         let stream = match opened {
             Ok(stream) => stream,
@@ -228,7 +236,7 @@ async fn pump(socket: &TcpStream, mut frames: Frames, mut stream: Stream) -> io:
     let mut out = Outgoing::new();
     loop {
         let may_read = push_all(&mut frames, &mut stream)?;
-        out.fill(&mut stream);
+        fill(&mut out, &mut stream);
         if out.is_empty() && stream.is_closed() {
             return Ok(());
         }
@@ -236,10 +244,7 @@ async fn pump(socket: &TcpStream, mut frames: Frames, mut stream: Stream) -> io:
             ready = socket.writable(), if !out.is_empty() => {
                 ready?;
                 match socket.try_write(out.rest()) {
-                    Ok(written) => {
-                        out.written += written;
-                        out.taken_at = Instant::now();
-                    }
+                    Ok(written) => out.wrote(written),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),
                 }
@@ -250,7 +255,7 @@ async fn pump(socket: &TcpStream, mut frames: Frames, mut stream: Stream) -> io:
                 }
             }
             () = stream.changed() => {}
-            () = sleep_until(out.taken_at + PATIENCE), if !out.is_empty() => {
+            () = sleep_until(out.taken_at() + PATIENCE), if !out.is_empty() => {
                 let sentence = "the client takes nothing";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, sentence));
             }
@@ -271,50 +276,22 @@ fn push_all(frames: &mut Frames, stream: &mut Stream) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Frames on their way to the client.
-struct Outgoing {
-    bytes: Vec<u8>,
-    written: usize,
-    /// The time at which the client last took some of it, or at which there was something to take again.
-    taken_at: Instant,
-}
-
-impl Outgoing {
-    fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            written: 0,
-            taken_at: Instant::now(),
-        }
+/// Takes further datagrams once the earlier ones are written.
+fn fill(out: &mut Outgoing, stream: &mut Stream) {
+    if !out.is_empty() {
+        return;
     }
-
-    fn is_empty(&self) -> bool {
-        self.written == self.bytes.len()
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.written..]
-    }
-
-    /// Takes further datagrams once the earlier ones are written.
-    fn fill(&mut self, stream: &mut Stream) {
-        if !self.is_empty() {
+    let bytes = out.buffer();
+    while bytes.len() < WRITE {
+        let at = bytes.len();
+        bytes.extend([0; PREFIX]);
+        let Some(len) = stream.pop(bytes) else {
+            bytes.truncate(at);
             return;
-        }
-        self.bytes.clear();
-        self.written = 0;
-        self.taken_at = Instant::now();
-        while self.bytes.len() < WRITE {
-            let at = self.bytes.len();
-            self.bytes.extend([0; PREFIX]);
-            let Some(len) = stream.pop(&mut self.bytes) else {
-                self.bytes.truncate(at);
-                return;
-            };
-            // The relay's datagrams are shorter than 1,500 bytes.
-            let prefix = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
-            self.bytes[at..at + PREFIX].copy_from_slice(&prefix);
-        }
+        };
+        // The relay's datagrams are shorter than 1,500 bytes.
+        let prefix = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
+        bytes[at..at + PREFIX].copy_from_slice(&prefix);
     }
 }
 

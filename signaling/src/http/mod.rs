@@ -10,15 +10,19 @@ mod ice_tcp;
 mod open;
 mod operate;
 mod origin;
+mod outgoing;
+mod over_tcp;
 mod patient;
 mod proxied;
 mod refused;
+mod rewound;
 mod room;
 mod seldom;
 mod serve;
 mod stats;
 mod tls;
 mod to_https;
+mod turn;
 mod unread;
 
 use std::sync::Arc;
@@ -34,6 +38,7 @@ pub(crate) use front::Front;
 pub(crate) use host::Hosts;
 pub(crate) use ice_tcp::IceTcp;
 pub(crate) use origin::Origins;
+pub(crate) use over_tcp::OverTcp;
 pub(crate) use proxied::ProxyProtocol;
 #[cfg(feature = "testing")]
 pub(crate) use proxied::fuzz as fuzz_proxy_header;
@@ -41,6 +46,7 @@ pub(crate) use refused::RequestsRefused;
 pub(crate) use serve::{Bounds, serve};
 pub(crate) use stats::Stats;
 pub(crate) use tls::Tls;
+pub(crate) use turn::TurnFront;
 
 use crate::protocol::native::{self, Native};
 use crate::room::Rooms;

@@ -26,6 +26,10 @@ impl<S> Patient<S> {
         }
     }
 
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     fn or_too_long<T>(
         &mut self,
         context: &mut Context<'_>,

@@ -89,8 +89,8 @@ pub(crate) async fn serve(
                 }
             }
             let protocol = front.protocol(&stream, until).await;
-            if let (Some(Protocol::IceTcp), Some(ice_tcp)) = (protocol, &front.ice_tcp) {
-                return ice_tcp.carry(stream, peer, place).await;
+            if protocol == Some(Protocol::Media) && front.over_tcp.is_any() {
+                return front.over_tcp.carry(stream, peer, place).await;
             }
             let talk = Talk {
                 http,
@@ -105,7 +105,13 @@ pub(crate) async fn serve(
             let is_plain = protocol == Some(Protocol::Http);
             let opened = tls.open(stream, peer, is_plain, until, bounds.take);
             match opened.await {
-                Some(Opened::Secure(stream)) => talk.run(stream).await,
+                Some(Opened::Secure(stream)) => {
+                    let place = &talk.place;
+                    let carried = front.over_tcp.carry_secure(stream, peer, place, bounds.ask);
+                    if let Some(stream) = carried.await {
+                        talk.run(stream).await;
+                    }
+                }
                 Some(Opened::Plain(stream)) => {
                     let router = to_https::router();
                     Talk { router, ..talk }.run(stream).await;

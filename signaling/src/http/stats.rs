@@ -17,6 +17,7 @@ use super::proxied::{ProxyProtocol, ProxyProtocolCounts};
 use super::refused::RequestsRefused;
 use super::room::{Which, reply, unreadable};
 use super::tls::{Handshakes, Tls};
+use super::turn::TurnFront;
 use crate::access::Access;
 use crate::media::stats::{Drops, WorkerStats};
 use crate::media::{Media, SfuError};
@@ -24,6 +25,7 @@ use crate::memory::{Memory, MemoryStats};
 use crate::node::LogCounts;
 use crate::protocol::native::Native;
 use crate::room::Rooms;
+use crate::turn::TurnCounts;
 
 /// The sources of the counters.
 pub(crate) struct Stats {
@@ -57,6 +59,8 @@ struct NodeStats {
     ice_tcp: Option<IceTcpCounts>,
     /// None where it is off.
     proxy_protocol: Option<ProxyProtocolCounts>,
+    /// None where TURN is off.
+    turn: Option<TurnCounts>,
     cipher: &'static str,
     linked_workers: usize,
     links_refused: u64,
@@ -165,12 +169,13 @@ impl Stats {
             },
             sockets: self.native.open_sockets(),
             tls_handshakes: self.front.tls.as_ref().map(Tls::handshakes),
-            ice_tcp: self.front.ice_tcp.as_ref().map(IceTcp::counts),
+            ice_tcp: self.front.over_tcp.ice_tcp.as_ref().map(IceTcp::counts),
             proxy_protocol: self
                 .front
                 .proxy_protocol
                 .as_ref()
                 .map(ProxyProtocol::counts),
+            turn: self.front.over_tcp.turn.as_ref().map(TurnFront::counts),
             cipher: totals.cipher,
             linked_workers: totals.linked_workers,
             links_refused: totals.links_refused,
@@ -275,6 +280,13 @@ mod tests {
         let mut codes = Refusal::ALL.map(Refusal::code);
         codes.sort_unstable();
         assert_eq!(listed("### Refused connections of proxies"), codes);
+    }
+
+    #[test]
+    fn the_guide_lists_every_refusal_of_turn() {
+        let mut codes = crate::turn::Refusal::ALL.map(crate::turn::Refusal::code);
+        codes.sort_unstable();
+        assert_eq!(listed("### Refused TURN"), codes);
     }
 
     #[test]

@@ -364,6 +364,11 @@ impl Room {
             connecting_since: None,
             lane: Default::default(),
             held: self.shared.memory.people.open(entrant.client, || {}),
+            _relayed: self
+                .shared
+                .turn
+                .as_ref()
+                .map(|users| users.admit(id.as_str())),
             _counted: Counted::new(&self.shared.participants),
         };
         participant.weigh();

@@ -18,6 +18,7 @@ use crate::hooks::Permissions;
 use crate::media::{MediaKind, Needs, PeerId, TrackId, TrackSettings, View};
 use crate::memory::{Account, PERSON};
 use crate::session::Outbox;
+use crate::turn::Member;
 
 pub(super) struct Participant {
     /// Counts up within the room: the order in which they joined.
@@ -67,6 +68,8 @@ pub(super) struct Participant {
     pub(super) lane: Lane,
     /// Its memory: see [`weigh`](Participant::weigh).
     pub(super) held: Account,
+    /// Its right to use TURN, while it is here.
+    pub(super) _relayed: Option<Member>,
     pub(super) _counted: Counted,
 }
 

@@ -37,6 +37,7 @@ use crate::media::{Media, SfuError, Workers};
 use crate::memory::{Account, Memory};
 use crate::names::RoomName;
 use crate::session::{Inbox, Secret};
+use crate::turn::Users;
 
 /// Overflow: backpressure, to the sockets of the room's clients.
 /// A room handles a message in microseconds, and reads on while it waits for the media plane.
@@ -112,6 +113,7 @@ pub(super) struct Shared {
     pub(super) authority: Authority,
     pub(super) invitations: Invitations,
     pub(super) hear_data: bool,
+    pub(super) turn: Option<Users>,
     pub(super) reports: Reports,
     pub(super) memory: Memory,
     pub(super) vacancies: Vacancies,
@@ -250,6 +252,15 @@ pub struct Counts {
 impl Rooms {
     /// Must run within a tokio runtime.
     pub fn start(media: Arc<dyn Media>, settings: RoomSettings) -> Self {
+        Self::start_with(media, settings, None)
+    }
+
+    /// Everybody in a room is a user of `turn`, if it is on.
+    pub(crate) fn start_with(
+        media: Arc<dyn Media>,
+        settings: RoomSettings,
+        turn: Option<Users>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             media,
             clients: Clients::new(&settings.limits),
@@ -259,6 +270,7 @@ impl Rooms {
             authority: settings.authority,
             invitations: Invitations::new(),
             hear_data: settings.hear_data,
+            turn,
             reports: Reports::default(),
             caps: settings.caps,
             announce_for: settings.announce_for,

@@ -40,7 +40,7 @@ pub struct PeerStats {
     pub connected: bool,
     /// The address that its media comes from and goes to.
     pub remote_addr: Option<SocketAddr>,
-    /// The protocol by which it is reached: `udp` or `tcp`. None before its first check.
+    /// The protocol by which it is reached: `udp`, `tcp`, `turn_tcp` or `turn_tls`. None before its first check.
     pub path: Option<&'static str>,
     /// The reason that it is sent no media although it is connected.
     #[serde(skip_serializing_if = "Option::is_none")]

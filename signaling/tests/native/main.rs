@@ -42,5 +42,6 @@ mod silenced;
 mod stopped;
 mod tls;
 mod tokens;
+mod turn;
 mod waiting;
 mod workers;

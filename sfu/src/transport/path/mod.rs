@@ -1,7 +1,7 @@
 //! How a peer is reached, and the states that belong to a path.
 //!
 //! A [`Path`] is a plain value. Demultiplexing looks peers up by it, a batch groups packets by it, and only the runtime
-//! and `stream/` look inside. Another way in, such as a TURN allocation, is another [`StreamKind`] or another variant here, and a
+//! and `stream/` look inside. Another way in is another [`StreamKind`] or another variant here, and a
 //! [`Candidate`] to tell clients of it. Workers, ingress and egress do not change for it.
 //!
 //! | state | holds |
@@ -65,9 +65,17 @@ impl Path {
     }
 
     /// Whether the server would rather use this path than another, where the client does not show which one it uses: UDP
-    /// before a stream.
+    /// before a stream, and a stream of its own before one of TURN.
     pub(crate) const fn is_better_than(self, other: Self) -> bool {
-        matches!((self, other), (Self::Udp(_), Self::Stream(_)))
+        self.detour() < other.detour()
+    }
+
+    const fn detour(self) -> u8 {
+        match self {
+            Self::Udp(_) => 0,
+            Self::Stream(stream) if stream.is_relayed() => 2,
+            Self::Stream(_) => 1,
+        }
     }
 
     /// All paths to the same address, whatever its port.

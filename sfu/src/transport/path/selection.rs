@@ -261,6 +261,11 @@ mod tests {
             let moved = selection.checked(now, second, facts);
             assert_eq!(moved.is_some(), moves, "{first} {second} {facts:?}");
         }
+        // TURN over a connection is worse than the connection itself.
+        let turn = Path::Stream(StreamPath::new(1, 2, StreamKind::TurnTls, from));
+        for (better, worse) in [(path(1), stream), (path(1), turn), (stream, turn)] {
+            assert!(better.is_better_than(worse) && !worse.is_better_than(better));
+        }
         // A client that uses the stream shows it.
         let mut selection = Selection::default();
         selection.checked(now, path(1), NOMINATING);

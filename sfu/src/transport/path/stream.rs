@@ -22,12 +22,16 @@ pub(crate) struct StreamPath {
 pub enum StreamKind {
     /// ICE-TCP (RFC 6544).
     IceTcp,
+    /// A TURN allocation (RFC 8656) whose client is connected by TCP. The stream comes from its relayed address.
+    TurnTcp,
+    /// A TURN allocation whose client is connected by TLS.
+    TurnTls,
 }
 
 /// The far end of a stream that is being opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct StreamOrigin {
-    /// The client's address, as the connection tells it.
+    /// The client's address, as the connection tells it; of a TURN allocation its relayed address.
     pub(crate) from: SocketAddr,
     pub(crate) kind: StreamKind,
 }
@@ -60,7 +64,7 @@ impl StreamPath {
         self.slot
     }
 
-    /// The address at which the connection comes from.
+    /// The address at which the client is told to be.
     pub(crate) const fn addr(self) -> SocketAddr {
         SocketAddr::new(
             IpAddr::V6(Ipv6Addr::from_octets(self.ip)).to_canonical(),
@@ -72,7 +76,14 @@ impl StreamPath {
     pub(crate) const fn code(self) -> &'static str {
         match self.kind {
             StreamKind::IceTcp => "tcp",
+            StreamKind::TurnTcp => "turn_tcp",
+            StreamKind::TurnTls => "turn_tls",
         }
+    }
+
+    /// Whether its datagrams are wrapped by TURN: the longer way, and 4 to 36 bytes more in each.
+    pub(crate) const fn is_relayed(self) -> bool {
+        matches!(self.kind, StreamKind::TurnTcp | StreamKind::TurnTls)
     }
 }
 
@@ -88,12 +99,15 @@ mod tests {
 
     #[test]
     fn the_address_is_the_clients() {
-        for (from, shown) in [
-            ("192.0.2.7:9", "tcp 192.0.2.7:9"),
-            ("[::ffff:192.0.2.7]:9", "tcp 192.0.2.7:9"),
-            ("[2001:db8::7]:65535", "tcp [2001:db8::7]:65535"),
+        use StreamKind::{IceTcp, TurnTcp, TurnTls};
+        for (from, kind, shown) in [
+            ("192.0.2.7:9", IceTcp, "tcp 192.0.2.7:9"),
+            ("[::ffff:192.0.2.7]:9", IceTcp, "tcp 192.0.2.7:9"),
+            ("[2001:db8::7]:65535", IceTcp, "tcp [2001:db8::7]:65535"),
+            ("203.0.113.1:9", TurnTcp, "turn_tcp 203.0.113.1:9"),
+            ("203.0.113.1:9", TurnTls, "turn_tls 203.0.113.1:9"),
         ] {
-            let path = StreamPath::new(3, 1, StreamKind::IceTcp, from.parse().unwrap());
+            let path = StreamPath::new(3, 1, kind, from.parse().unwrap());
             assert_eq!(path.to_string(), shown);
             assert_eq!(path.slot(), 3);
         }

@@ -24,6 +24,8 @@ pub(super) struct Connection {
     pub(super) client: Option<ClientAddress>,
     /// Notified when it is to end: it holds most of the process's memory for connections.
     pub(super) evicted: Arc<Notify>,
+    /// The name and port by which the client asked for the server, where that matters.
+    pub(super) host: Option<Arc<str>>,
     /// Until it has joined, for the embedder's hooks.
     pub(super) http: Option<Arc<HttpRequest>>,
     pub(super) hold: Hold,

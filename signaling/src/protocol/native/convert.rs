@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::client_message::{Audience, CarriedTrack, Grants, Invite, Moderate, Source, TrackView};
 use super::server_message as wire;
-use super::{Refusal, ServerMessage, encode};
+use super::{Refusal, ServerMessage, TurnOffer, encode};
 use crate::access::{Access, Publish};
 use crate::config::IceServer;
 use crate::hooks::Permissions;
@@ -18,14 +18,17 @@ use crate::room::{self, Event, NamedSlot, ParticipantId, ParticipantInfo, Told, 
 /// The facts that only the welcome tells.
 pub(super) struct Greeting {
     pub(super) ice_servers: Live<Arc<[IceServer]>>,
+    /// None: the server's own TURN is off.
+    pub(super) turn: Option<TurnOffer>,
     pub(super) limits: wire::MessageLimits,
     pub(super) data: wire::DataChannels,
     pub(super) access: Access,
 }
 
 impl Greeting {
-    /// STUN and TURN servers, with users for this participant from now on.
-    fn ice_servers(&self, participant: &ParticipantId) -> Vec<wire::IceServer> {
+    /// STUN and TURN servers, with users for this participant from now on. `host`: the name and port by which its client
+    /// asked for the server, if it told.
+    fn ice_servers(&self, participant: &ParticipantId, host: Option<&str>) -> Vec<wire::IceServer> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs());
         let participant = participant.to_string();
@@ -38,7 +41,9 @@ impl Greeting {
                 credential,
             }
         });
-        told.collect()
+        let own = self.turn.as_ref();
+        let own = own.and_then(|turn| turn.server(&participant, host));
+        told.chain(own).collect()
     }
 
     /// The time after which clients are to be told the servers again. None: their users have no end.
@@ -49,36 +54,34 @@ impl Greeting {
     }
 }
 
-/// An event as a text frame. One that several participants are told is written once. `session`: what its participant is
-/// told of its session, if it has one.
-pub(super) fn text(
-    told: &Told,
-    greeting: &Greeting,
-    session: &dyn Fn() -> Option<wire::SessionInfo>,
-) -> Utf8Bytes {
+/// The facts that one participant's welcome tells, beside those of the room.
+#[derive(Default)]
+pub(super) struct Own {
+    /// None: it has no session.
+    pub(super) session: Option<wire::SessionInfo>,
+    /// The name and port by which its client asked for the server, if it told.
+    pub(super) host: Option<Arc<str>>,
+}
+
+/// An event as a text frame. One that several participants are told is written once. `own`: what the participant alone is
+/// told.
+pub(super) fn text(told: &Told, greeting: &Greeting, own: &dyn Fn() -> Own) -> Utf8Bytes {
     told.text(|event| match event {
         Event::Batch(parts) => {
-            let parts = parts.iter().map(|part| text(part, greeting, &|| None));
+            let parts = parts.iter().map(|part| text(part, greeting, &Own::default));
             let parts: Vec<Utf8Bytes> = parts.collect();
             let parts: Vec<&str> = parts.iter().map(Utf8Bytes::as_str).collect();
             format!(r#"{{"type":"batch","messages":[{}]}}"#, parts.join(","))
         }
-        event => encode(&message(event, greeting, session)),
+        event => encode(&message(event, greeting, own)),
     })
 }
 
-fn message(
-    event: &Event,
-    greeting: &Greeting,
-    session: &dyn Fn() -> Option<wire::SessionInfo>,
-) -> ServerMessage {
+fn message(event: &Event, greeting: &Greeting, own: &dyn Fn() -> Own) -> ServerMessage {
     match event {
-        Event::Welcome(snapshot) => ServerMessage::Welcome(wire::Welcome {
-            session: session(),
-            ..welcome(snapshot, greeting)
-        }),
+        Event::Welcome(snapshot) => ServerMessage::Welcome(welcome(snapshot, greeting, own())),
         Event::IceServers(participant) => ServerMessage::IceServers {
-            ice_servers: greeting.ice_servers(participant),
+            ice_servers: greeting.ice_servers(participant, own().host.as_deref()),
         },
         Event::Answered { request, answer } => ServerMessage::Answer(wire::Answer {
             id: *request,
@@ -259,7 +262,7 @@ fn message(
         Event::Batch(parts) => ServerMessage::Batch {
             messages: parts
                 .iter()
-                .map(|part| message(part, greeting, &|| None))
+                .map(|part| message(part, greeting, &Own::default))
                 .collect(),
         },
         Event::Audience(value) => ServerMessage::Audience(counts(*value)),
@@ -293,7 +296,8 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(whole).unwrap_or(u64::MAX)
 }
 
-fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
+fn welcome(snapshot: &room::Snapshot, greeting: &Greeting, own: Own) -> wire::Welcome {
+    let ice_servers = greeting.ice_servers(&snapshot.participant, own.host.as_deref());
     wire::Welcome {
         id: snapshot.request,
         version: super::VERSION,
@@ -307,7 +311,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
         rules: Some(rules(snapshot.rules)),
         hands: snapshot.hands.iter().map(ToString::to_string).collect(),
         audience: snapshot.audience.map(counts),
-        ice_servers: greeting.ice_servers(&snapshot.participant),
+        ice_servers,
         limits: greeting.limits,
         data: Some(greeting.data.clone()),
         server: wire::ServerInfo {
@@ -319,7 +323,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
             Access::Tokens => wire::Access::Tokens,
             Access::Hooks => wire::Access::Hooks,
         }),
-        session: None,
+        session: own.session,
     }
 }
 

@@ -15,6 +15,7 @@ mod owner;
 mod rate;
 mod server_message;
 mod session;
+mod turn_offer;
 mod unwritten;
 mod upgrade;
 mod websocket;
@@ -37,6 +38,7 @@ pub use server_message::{
     Permissions, PublishedTrack, Refusal, Rules, ServerInfo, ServerMessage, SessionInfo, Slot,
     SubscriptionState, Track, Unable, WaitingPerson, Welcome,
 };
+pub(crate) use turn_offer::TurnOffer;
 pub(crate) use upgrade::{Native, ask, refused, upgrade};
 
 /// The version a client names in `join` and the server in `welcome`.

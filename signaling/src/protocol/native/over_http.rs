@@ -19,7 +19,7 @@ use super::body::{Asked, Text};
 use super::connection::{Connection, Hold};
 use super::emulated::{Accounts, Kind, Line, SocketId, Taken, Taker};
 use super::unwritten::Unwritten;
-use super::upgrade::{Native, NotServed, http_request, short};
+use super::upgrade::{Native, NotServed, host_of, http_request, short};
 use super::wire::Wire;
 use super::{session, upgrade};
 use crate::clients::{ClientAddress, client_of};
@@ -255,6 +255,7 @@ fn begin(
         heard: Instant::now(),
         client,
         evicted,
+        host: host_of(native, &parts),
         http: http_request(native, parts),
         hold,
     };

@@ -10,6 +10,7 @@ use tracing::{debug, info};
 
 use super::codec::refuse;
 use super::connection::{Connection, Heard};
+use super::convert::Own;
 use super::end::End;
 use super::rate::RateLimit;
 use super::session::{Closing, Knock, Resumption};
@@ -326,7 +327,7 @@ impl Owner {
                         return Err(self.let_go().await);
                     }
                     self.count_replayed(&events);
-                    let texts = self.texts(&mut events);
+                    let texts = self.texts(connection.host.clone(), &mut events);
                     self.write(connection, texts).await?;
                 }
                 received = connection.wire.receive() => {
@@ -370,7 +371,7 @@ impl Owner {
         }
         self.count_replayed(&events);
         let message = message.into_iter().map(Utf8Bytes::from);
-        let texts = message.chain(self.texts(&mut events));
+        let texts = message.chain(self.texts(connection.host.clone(), &mut events));
         self.write(connection, texts).await
     }
 
@@ -388,16 +389,18 @@ impl Owner {
     /// The texts of events, each made when it is written. A welcome that is written again has the token of now.
     fn texts<'a>(
         &self,
+        host: Option<Arc<str>>,
         events: &'a mut Vec<Told>,
     ) -> impl Iterator<Item = Utf8Bytes> + Send + use<'a> {
         let native = Arc::clone(&self.native);
         let token = self.session.as_ref().map(|it| it.ledger.token());
         events.drain(..).map(move |told| {
-            convert::text(&told, &native.greeting, &|| {
-                token.map(|token| SessionInfo {
+            convert::text(&told, &native.greeting, &|| Own {
+                session: token.map(|token| SessionInfo {
                     token: token.to_string().into(),
                     grace_ms: native.limits.reconnect_grace_ms,
-                })
+                }),
+                host: host.clone(),
             })
         })
     }

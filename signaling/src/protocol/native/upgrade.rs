@@ -21,7 +21,7 @@ use super::handshake::Handshake;
 use super::session::{self, Knock};
 use super::websocket::WebSocket;
 use super::wire::{Outbox, Wire};
-use super::{DataChannels, MessageLimits};
+use super::{DataChannels, MessageLimits, TurnOffer};
 use crate::access::Access;
 use crate::clients::{ClientAddress, Exceeded, Network, client_of};
 use crate::config::{IceServer, Limits};
@@ -70,12 +70,14 @@ impl Native {
         rooms: Rooms,
         limits: Limits,
         ice_servers: Live<Arc<[IceServer]>>,
+        turn: Option<TurnOffer>,
         trusted_proxies: Vec<Network>,
     ) -> Self {
         let media = media::Limits::default();
         Self {
             greeting: Greeting {
                 ice_servers,
+                turn,
                 limits: MessageLimits {
                     message_bytes: limits.message_bytes,
                     chat_chars: limits.chat_chars,
@@ -137,6 +139,7 @@ pub(crate) async fn upgrade(
     let hold = admit(&native, client, SocketKind::WebSocket)?;
     let response = handshake.accepted();
     let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
+    let host = host_of(&native, &parts);
     let http = http_request(&native, parts);
     tokio::spawn(async move {
         // A client that hangs up before has no session.
@@ -153,6 +156,7 @@ pub(crate) async fn upgrade(
             heard: Instant::now(),
             client,
             evicted,
+            host,
             http,
             hold,
         };
@@ -198,6 +202,17 @@ fn take_places(
         socket,
         stop,
     })
+}
+
+/// The name and port by which a client asked for the server. Nobody needs them where TURN is off.
+pub(super) fn host_of(native: &Native, parts: &Parts) -> Option<Arc<str>> {
+    native.greeting.turn.as_ref()?;
+    parts
+        .headers
+        .get(header::HOST)?
+        .to_str()
+        .ok()
+        .map(Arc::from)
 }
 
 /// The request that a connection began with, for an embedder's hooks.

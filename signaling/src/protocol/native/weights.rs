@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::convert::{Greeting, text};
+use super::convert::{Greeting, Own, text};
 use super::server_message::{DataChannels, MessageLimits};
 use crate::access::Access;
 use crate::hooks::Permissions;
@@ -17,6 +17,7 @@ use crate::room::{
 fn greeting() -> Greeting {
     Greeting {
         ice_servers: Live::new(Arc::from([])),
+        turn: None,
         limits: MessageLimits {
             message_bytes: 1,
             chat_chars: 1,
@@ -82,7 +83,7 @@ fn assert_weighed(what: &str, make: impl FnOnce() -> Told) {
     let greeting = greeting();
     let (told, held) = held_by(|| {
         let told = make();
-        drop(text(&told, &greeting, &|| None));
+        drop(text(&told, &greeting, &Own::default));
         told
     });
     let counted = told.weight();
