@@ -284,8 +284,8 @@ impl Arena {
         }
     }
 
-    /// Lets what was asked for again arrive, before gaps are taken for lost: nothing tells that there are none any more.
-    /// The memory of the server once it is within `most`, or after the time in which it gives memory back; `now` at first.
+    /// Waits until the server's memory is within `most` bytes, for [`GIVES_BACK`] at most; returns the memory of then. `now` is
+    /// what it has at first.
     async fn memory_below(&self, most: u64, now: u64) -> u64 {
         let mut looks = tokio::time::interval(Duration::from_millis(200));
         let deadline = Instant::now() + GIVES_BACK;
@@ -297,6 +297,7 @@ impl Arena {
         stays
     }
 
+    /// Lets what was asked for again arrive, before gaps are taken for lost: nothing tells that there are none any more.
     async fn calm(&self) {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
