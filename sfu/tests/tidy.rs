@@ -388,6 +388,11 @@ fn signaling_imports_downwards() {
         ("session", &["room", "protocol", "http", "node", "hooks"]),
         ("room", &["protocol", "http", "node"]),
         ("protocol", &["http", "node"]),
+        // A client of some server, which knows the messages alone.
+        (
+            "check",
+            &["room", "media", "session", "http", "node", "hooks"],
+        ),
     ];
     check_imports("signaling/src", RULES, &[]);
 }

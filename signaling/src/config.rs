@@ -27,7 +27,7 @@ mod reload;
 mod tls;
 
 pub use addresses::Host;
-pub use command::{Command, NewKey, NewToken, Source};
+pub use command::{CheckUrl, Command, NewKey, NewToken, Source};
 pub use door::KEYS_VARIABLE;
 pub use environment::{blamed_variable, unknown_variables};
 pub use flags::Flags;
