@@ -392,6 +392,11 @@ fn signaling_imports_downwards() {
         ),
         ("room", &["protocol", "http", "node"]),
         ("protocol", &["http", "node"]),
+        // A client of some server, which knows the messages alone.
+        (
+            "check",
+            &["room", "media", "session", "http", "node", "hooks"],
+        ),
     ];
     check_imports("signaling/src", RULES, &[]);
 }

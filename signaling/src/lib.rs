@@ -2,7 +2,7 @@
 //!
 //! A request's way through the modules: `http` takes the connection, `protocol` turns a wire format
 //! into commands, `room` decides, checks tokens by [`access`] or asks an embedder's [`hooks`], and tells all participants in events,
-//! `media` asks the relay. No module depends on an earlier one.
+//! `media` asks the relay. No module depends on an earlier one. [`check`] is a client of such a server.
 //!
 //! An embedder mounts a node in its own server:
 //!
@@ -21,16 +21,11 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod check;
 mod clients;
 pub mod config;
 mod discovery;
 mod files;
-#[cfg(feature = "testing")]
-pub mod fuzz {
-    //! Entry points for fuzzing.
-
-    pub use crate::turn::fuzz::connection as turn;
-}
 mod held_open;
 pub mod hooks;
 mod http;

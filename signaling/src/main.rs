@@ -21,10 +21,11 @@ use process::output;
 use process::print;
 use process::rates::Rates;
 use process::reload::Reload;
+use process::remote;
 use process::stop::{LAST_LINES, Stop};
 use serde_json::{Map, Value};
 use tertulia_signaling::access::Access;
-use tertulia_signaling::config::{Flags, LogFormat, blamed_variable, unknown_variables};
+use tertulia_signaling::config::{Command, Flags, LogFormat, blamed_variable, unknown_variables};
 use tertulia_signaling::{Config, LogCounts, Node};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -66,6 +67,12 @@ async fn start() -> ExitCode {
         Err(error) => error.exit(),
     };
     let format = flags.log_format();
+    if let Some(Command::Check(wanted)) = &flags.command {
+        return match remote::report(wanted, flags.keys.as_deref()).await {
+            Ok((text, status)) => output::reported(&text, status),
+            Err(sentence) => fail(format, &sentence),
+        };
+    }
     if let Some(command) = flags.command.clone() {
         return match print::line(command, flags) {
             Ok(line) => output::printed(&line),

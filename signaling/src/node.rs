@@ -16,7 +16,8 @@ use crate::config::{CipherSetting, Config, ConfigError, IceServer};
 use crate::discovery;
 use crate::hooks::{Authority, Hooks};
 use crate::http::{
-    self, Assets, Bounds, Front, Hosts, IceTcp, Origins, OverTcp, ProxyProtocol, RequestsRefused, Stats, Tls, TurnFront,
+    self, Assets, Bounds, Front, Hosts, IceTcp, Origins, OverTcp, ProxyProtocol, RequestsRefused,
+    Stats, Tls, TurnFront,
 };
 use crate::live::Live;
 use crate::media::{Media, StartError};

@@ -35,3 +35,12 @@ pub fn closing(bytes: &[u8]) {
 pub fn token_shape(bytes: &[u8]) {
     crate::access::fuzz_shape(bytes);
 }
+
+/// Handles what a participant sends over one connection of TURN after another.
+///
+/// # Panics
+///
+/// If a datagram goes anywhere but to a permitted peer, or something is kept.
+pub fn turn(bytes: &[u8]) {
+    crate::turn::fuzz::connection(bytes);
+}

@@ -272,8 +272,8 @@ impl Link {
     }
 
     /// Records that packets take another path from now on; true if nothing came over the earlier one.
-    pub(crate) fn move_on(&mut self, now: Instant) -> bool {
-        // It may take what the earlier one did not.
+    pub(crate) fn path_changed(&mut self, now: Instant) -> bool {
+        // The next path may take packets that the earlier one did not.
         self.pacer.set_blocked(now, false);
         let unheard = std::mem::replace(&mut self.hearing, Hearing::Heard) != Hearing::Heard;
         self.heard_at = self.heard_at.max(now);
@@ -282,7 +282,7 @@ impl Link {
                 reported.spare(now);
                 false
             }
-            None => self.bwe.move_on(now),
+            None => self.bwe.path_changed(now),
         };
         self.follow(now);
         if unheard || silent {

@@ -590,8 +590,8 @@ impl Subscriber {
     }
 
     /// Records that packets take another path from now on; returns keyframe requests if the earlier one was dead.
-    pub(crate) fn move_on(&mut self, now: Instant) -> Vec<Request> {
-        if !self.link.move_on(now) {
+    pub(crate) fn path_changed(&mut self, now: Instant) -> Vec<Request> {
+        if !self.link.path_changed(now) {
             return Vec::new();
         }
         self.give_up_sent(now);

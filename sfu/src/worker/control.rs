@@ -40,7 +40,7 @@ impl Worker {
                     self.counters.drop(DropReason::DtlsNotReplaced);
                 }
                 Some(TransportEvent::PathChanged { from, to }) => {
-                    let requests = peer.subscriber.move_on(now);
+                    let requests = peer.subscriber.path_changed(now);
                     if peer.may_log(now) {
                         tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its path");
                     }

@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| tertulia_signaling::fuzz::turn(bytes));
+fuzz_target!(|bytes: &[u8]| tertulia_signaling::testing::turn(bytes));

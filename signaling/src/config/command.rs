@@ -1,10 +1,12 @@
-//! Commands of the binary besides serving: new access tokens and keys.
+//! Commands of the binary besides serving: new access tokens and keys, and the check of a server.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::access::{Claims, ROOM_ANY, TOKEN_ID_BYTES};
+use crate::access::{Claims, ROOM_ANY, TOKEN_ID_BYTES, Token};
+use crate::check::Target;
 use crate::hooks::Permissions;
 use crate::names;
 
@@ -18,6 +20,10 @@ pub enum Command {
     Token(NewToken),
     /// Print a JSON Web Key Set with one fresh secret, for --keys
     Key(NewKey),
+    /// Check from this machine how people get into a server, and say what to mend
+    ///
+    /// Exit status: 0 all is well, 1 nobody gets in, 3 some ways in fail or could not be tried.
+    Check(CheckUrl),
 }
 
 /// A token to print.
@@ -73,6 +79,26 @@ pub struct NewKey {
     /// Id (`kid`) of the key
     #[arg(long, value_name = "ID", default_value = "1")]
     pub id: String,
+}
+
+/// A server to check.
+#[derive(Clone, Debug, Args)]
+pub struct CheckUrl {
+    /// Address of its page, such as https://call.example.org
+    #[arg(value_name = "URL")]
+    pub url: Target,
+    /// Access token for the join [default: one by --keys, if that is given]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<Token>,
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// File with certificates (PEM) of authorities to trust beside the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Take any certificate: the access token goes to whoever answers
+    #[arg(long)]
+    pub insecure: bool,
 }
 
 /// A source that may be published.

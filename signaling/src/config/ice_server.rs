@@ -193,7 +193,7 @@ impl IceServer {
         }
     }
 
-    /// Who gives a STUN server credentials means a TURN server, and would find out by calls that do not connect.
+    /// Refuses a STUN server with credentials: a TURN server is meant, and calls that do not connect would be the first to tell.
     fn check_no_credentials(&self) -> Result<(), String> {
         let secret = self.secret.as_ref().map(|_| "secret");
         let user = self.user().into_iter();

@@ -23,10 +23,11 @@ impl Config {
             urls: vec![format!("turn:{address}?transport=tcp")],
             username: Some(String::from("a")),
             credential: Some(String::from("a")),
+            ..IceServer::default()
         };
         let port = address.rsplit_once(':').map(|(_, port)| port);
         let has_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
-        match has_port && server.check().is_ok() {
+        match has_port && server.is_right() {
             true => Ok(()),
             false => refused(format!(
                 "turn_address: `{address}` is not like turn.example.org:443"

@@ -43,12 +43,6 @@ impl OverTcp {
         self.ice_tcp.is_some() || self.turn.is_some()
     }
 
-    /// Whether a connection with this first byte carries media.
-    pub(super) fn begins_with(&self, first: u8) -> bool {
-        let is_ice = self.ice_tcp.is_some() && IceTcp::begins_with(first);
-        is_ice || self.turn.is_some() && TurnFront::begins_with(first)
-    }
-
     /// Carries media until either end closes the connection.
     pub(super) async fn carry(&self, mut stream: TcpStream, address: SocketAddr, place: Place) {
         let mut read = Vec::new();

@@ -1,8 +1,8 @@
 //! The header by which a proxy for TCP says who its client is: version 2 of the PROXY protocol
 //! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 //!
-//! It comes before anything else, so before TLS and ICE-TCP, and from configured proxies alone. From these it must come: one
-//! that forgets it would make all clients one address. From others it is never read, as they could claim any address.
+//! The header comes before anything else, so before TLS and ICE-TCP, and from configured proxies alone. These must send it: a
+//! proxy that forgets it would make all clients one address. From others it is never read, as they could claim any address.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -60,11 +60,11 @@ pub(crate) enum Refusal {
 /// The state of a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Header {
-    /// It has at least so many bytes.
+    /// A header of at least so many bytes has begun.
     Partial(usize),
-    /// It is whole, and names the client.
+    /// A whole header names the client.
     Client(SocketAddr),
-    /// It is whole. The connection is the proxy's own, as for its checks of health, or from what has no address.
+    /// A whole header names nobody: the connection is the proxy's own, as for its checks of health, or its client has no address.
     Own,
 }
 

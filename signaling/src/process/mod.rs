@@ -7,5 +7,6 @@ pub(crate) mod output;
 pub(crate) mod print;
 pub(crate) mod rates;
 pub(crate) mod reload;
+pub(crate) mod remote;
 pub(crate) mod signals;
 pub(crate) mod stop;

@@ -111,6 +111,14 @@ pub(crate) fn printed(line: &str) -> ExitCode {
     }
 }
 
+/// Prints a report on stdout. A command whose report nobody can read has failed.
+pub(crate) fn reported(text: &str, status: u8) -> ExitCode {
+    match printed(text) == ExitCode::SUCCESS {
+        true => ExitCode::from(status),
+        false => ExitCode::FAILURE,
+    }
+}
+
 /// Says on stdout that the settings can be used.
 pub(crate) fn checked(format: LogFormat) -> ExitCode {
     let sentence = "configuration is good";

@@ -9,6 +9,7 @@ pub(crate) fn line(command: Command, flags: Flags) -> Result<String, String> {
     match command {
         Command::Token(new) => token(&new, flags),
         Command::Key(NewKey { id }) => key(&id),
+        Command::Check(_) => Err("a check prints a report".to_owned()),
     }
 }
 

@@ -35,7 +35,7 @@ const STEPS: usize = 64;
 /// # Panics
 ///
 /// If a datagram goes anywhere but to a peer, or something is kept.
-pub fn connection(bytes: &[u8]) {
+pub(crate) fn connection(bytes: &[u8]) {
     let (users, mut now) = (Users::default(), Instant::now());
     let peers = PEERS.map(parsed);
     let turn = Turn::new(now, users.clone(), Peers::new(peers));

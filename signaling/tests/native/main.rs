@@ -1,5 +1,5 @@
 //! The native protocol against a real server on an ephemeral port. Its media plane only keeps
-//! books, but for `relay` and `workers`, which have the real one, and `process` and `bot`, which run the binary.
+//! books, but for `relay`, `workers` and `check`, which have the real one, and `process` and `bot`, which run the binary.
 
 // The counters of `/stats` in one piece.
 #![recursion_limit = "256"]
@@ -8,6 +8,7 @@ mod acme;
 mod addresses;
 mod admission;
 mod bot;
+mod check;
 mod choice;
 mod client;
 mod codecs;

@@ -236,13 +236,18 @@ impl BandwidthEstimator {
         } else {
             0.0
         };
+        self.probe_soon(now);
+    }
+
+    /// Has the next probe come soon, but not before the first packets have arrived.
+    fn probe_soon(&mut self, now: i64) {
         self.prober.hurry(now);
         self.prober.delay_until(now + 200_000);
     }
 
-    /// Records that packets take another path from now on; true if nothing was heard over the earlier one. What that one
-    /// did not carry says nothing about this one: the cuts for its silence are taken back, and probes tell the rest.
-    pub(super) fn moved(&mut self, now: i64) -> bool {
+    /// Forgets the earlier path; true if nothing was heard over it. Its silence says nothing about the next path: the cuts
+    /// for it are taken back, and probes tell the rest.
+    pub(super) fn forget_path(&mut self, now: i64) -> bool {
         self.begin_anew(now);
         self.waiting_since = None;
         let Some(outage) = self.outage.take() else {
@@ -250,8 +255,7 @@ impl BandwidthEstimator {
         };
         self.aimd.raise(now, BETA * outage.before);
         self.aimd.forget_cause();
-        self.prober.hurry(now);
-        self.prober.delay_until(now + 200_000);
+        self.probe_soon(now);
         true
     }
 

@@ -374,11 +374,11 @@ impl BandwidthEstimator {
     }
 
     /// Records that packets take another path from now on; true if nothing was heard over the earlier one.
-    pub(crate) fn move_on(&mut self, now: Instant) -> bool {
+    pub(crate) fn path_changed(&mut self, now: Instant) -> bool {
         let now = self.advance(now);
         let was_deaf = std::mem::take(&mut self.is_deaf);
         (self.drain, self.suspicion) = (None, None);
-        self.moved(now) || was_deaf
+        self.forget_path(now) || was_deaf
     }
 
     /// Records the round trip of a receiver report (RFC 3550 section 6.4.1).

@@ -47,7 +47,7 @@ impl TurnOffer {
             credential: Some(password),
             ..config::IceServer::default()
         };
-        server.is_right().then(|| IceServer {
+        server.is_right().then_some(IceServer {
             urls: server.urls,
             username: server.username,
             credential: server.credential,

@@ -77,7 +77,7 @@ fn silence_of_the_earlier_path_is_no_fault_of_the_next() {
             viewer.bwe.set_deaf(viewer.now, true);
         }
         viewer.send(Duration::from_secs(seconds) - Duration::from_secs(1), false);
-        assert!(viewer.bwe.move_on(viewer.now));
+        assert!(viewer.bwe.path_changed(viewer.now));
         let moved = viewer.estimate();
         let what = format!("{seconds} s, deaf: {is_deaf}, {before} {moved}");
         assert!(moved >= before * 8 / 10, "{what}");
@@ -99,7 +99,7 @@ fn a_path_that_changes_while_all_is_heard_leaves_the_estimate() {
     let mut viewer = Viewer::new();
     viewer.send(Duration::from_secs(5), true);
     let before = viewer.estimate();
-    assert!(!viewer.bwe.move_on(viewer.now));
+    assert!(!viewer.bwe.path_changed(viewer.now));
     assert_eq!(viewer.estimate(), before);
     viewer.send(Duration::from_secs(5), true);
     assert!(viewer.estimate() >= before);
