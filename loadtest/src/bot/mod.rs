@@ -11,12 +11,14 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use media_path::MediaPath;
 use native::Native;
 use publish::Video;
 use signaling::{ServerUrl, SignalingError};
 use state::BotState;
 use tertulia_signaling::access::Token;
 
+pub mod media_path;
 pub mod peer;
 pub mod publish;
 pub mod receive;
@@ -54,6 +56,12 @@ pub struct BotConfig {
     pub join_timeout: Duration,
     /// Delay of its first frame, so that the bots of a scenario do not send at the same instants.
     pub stagger: Duration,
+    /// The path of its media. Other than UDP: wire bots only.
+    pub path: MediaPath,
+    /// Its connection is not read any more soon after it has joined. Not over UDP.
+    pub stalls: bool,
+    /// Its packets count in the delay of the run.
+    pub is_timed: bool,
 }
 
 /// The phase of the scenario; bots follow it.

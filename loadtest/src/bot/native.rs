@@ -5,8 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tertulia_signaling::protocol::native::{
-    Answer, CarriedTrack, ClientMessage, LayerWanted, MediaKind, MediaState, Needs, Offer,
-    ServerMessage, Source, Track,
+    Answer, CarriedTrack, ClientMessage, IceServer, LayerWanted, MediaKind, MediaState, Needs,
+    Offer, ServerMessage, Source, Track,
 };
 use tokio::time::{Instant, timeout};
 
@@ -27,6 +27,8 @@ pub(crate) enum MediaEvent {
 
 /// A bot's media on some stack.
 pub(crate) trait Media: Send {
+    /// Learns the STUN and TURN servers that it may use.
+    fn learn_servers(&mut self, _ice_servers: &[IceServer]) {}
     /// Adds receiving m-lines and offers. The answer comes before the next offer.
     fn offer(&mut self, add: Needs) -> impl Future<Output = Result<Offer, BotError>> + Send;
     /// Applies the server's answer: media may flow.
@@ -84,6 +86,7 @@ impl<M: Media> Native<M> {
             mids: HashMap::new(),
             page: config.tiles.map(Page::new),
         };
+        bot.media.learn_servers(&welcome.ice_servers);
         let others = welcome.participants.iter().flat_map(|other| &other.tracks);
         bot.hear_of(others.clone()).await?;
         bot.offer(first_lines(others)).await?;

@@ -155,7 +155,7 @@ impl Receiver {
             measure.record(at, |second| {
                 second.lost += lost;
                 if let Some(counted) = counted {
-                    counted.enter(second);
+                    counted.enter(second, true);
                 }
             });
         }

@@ -117,6 +117,11 @@ impl ServerUrl {
         Ok(self)
     }
 
+    /// The certificates that bots trust there, if it is secure.
+    pub(crate) fn tls(&self) -> Option<&Arc<ClientConfig>> {
+        self.tls.as_ref()
+    }
+
     /// Opens a WebSocket, over TLS where the address says so.
     pub(crate) async fn open(&self) -> Result<Socket, SignalingError> {
         let opened = client_async(self.websocket(), self.connect().await?).await;

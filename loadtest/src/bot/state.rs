@@ -23,6 +23,8 @@ pub struct BotState {
     /// Over WHIP and WHEP, which publisher of its room it is, or watches. None: it receives
     /// everybody else in its room.
     pub stream: Option<usize>,
+    /// Its place among the subscribers of its room, from 0 on; None: it publishes, or does not stay.
+    pub place: Option<usize>,
     /// Whether a publisher sends anything.
     pub talks: bool,
     /// Its part in the scenario.

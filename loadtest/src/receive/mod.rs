@@ -69,9 +69,13 @@ impl Totals {
 }
 
 impl Counted {
-    pub(crate) fn enter(&self, second: &mut Second) {
+    /// Adds it to a second. `is_timed`: its delay counts there.
+    pub(crate) fn enter(&self, second: &mut Second, is_timed: bool) {
         second.received += 1;
         second.bytes += self.bytes;
+        if !is_timed {
+            return;
+        }
         second.backwards += u64::from(self.backwards);
         if let Some(delay) = self.delay {
             second.delay.record(delay);

@@ -264,6 +264,9 @@ figures! {
     "Server": "floor_ratio_single", "Cost over sendmmsg floor", Times, Lower,
         "CPU per packet, through what sealing and sending single packets by sendmmsg costs on the same core by itself.",
         |report| report.floor?.ratio_sendmmsg;
+    "Server": "floor_ratio_stream", "Cost over stream floor", Times, Lower,
+        "CPU per packet, through what sealing and writing ten at a time to TCP, or through TLS, costs on the same core by itself.",
+        |report| report.floor?.ratio_stream;
     "Server": "server_drops", "Dropped by the server", Count, Lower,
         "Datagrams the server dropped in the window, all causes together, by its own count.",
         |report| (report.server.packets_forwarded.is_some() || !report.server.drops.is_empty())

@@ -323,6 +323,12 @@ pub struct Floor {
     pub ratio_sendmmsg: Option<f64>,
     /// The server's `cpu_ns_per_packet` through `gso10_ns`.
     pub ratio_gso10: Option<f64>,
+    /// Nanoseconds for each packet where ten at a time are written to a TCP connection. None: all media takes UDP.
+    pub write10_ns: Option<f64>,
+    /// Nanoseconds for each packet where ten at a time are sealed by `rustls` before. None: no media takes TLS.
+    pub rustls10_ns: Option<f64>,
+    /// The server's `cpu_ns_per_packet` through that of its subscribers' path.
+    pub ratio_stream: Option<f64>,
 }
 
 /// One second of the run.

@@ -154,6 +154,9 @@ pub(crate) fn report(seconds: usize) -> Report {
             gso10_ns: 1_900.0,
             ratio_sendmmsg: Some(0.66),
             ratio_gso10: Some(1.32),
+            write10_ns: Some(2_300.0),
+            rustls10_ns: None,
+            ratio_stream: Some(1.09),
         }),
         timeline: (0..seconds).map(|second| moment(second, seconds)).collect(),
         events: vec![

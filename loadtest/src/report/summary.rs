@@ -17,7 +17,7 @@ const GROUPS: [(&str, &str); 4] = [
     ),
     (
         "floor",
-        "{floor_ratio_gso} the GSO floor, {floor_ratio_single} the sendmmsg floor",
+        "{floor_ratio_gso} the GSO floor, {floor_ratio_single} the sendmmsg floor, {floor_ratio_stream} the stream floor",
     ),
     (
         "memory",

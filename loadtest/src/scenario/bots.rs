@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Fleet, Scenario};
+use crate::bot::media_path::MediaPath;
 use crate::bot::signaling::ServerUrl;
 use crate::bot::state::{BotState, Part};
 use crate::bot::{BotConfig, Phase};
@@ -25,6 +26,10 @@ pub(super) fn all(scenario: &Scenario) -> Vec<Arc<BotState>> {
         };
         let mut bot = BotState::new(name, room, publishes);
         (bot.talks, bot.part) = (talks, part);
+        bot.place = match part {
+            Part::Resident => seat.checked_sub(scenario.publishers),
+            Part::Storm | Part::Passing => None,
+        };
         bot.stream = scenario.protocol.stream(seat, scenario.publishers);
         bots.push(Arc::new(bot));
     };
@@ -129,6 +134,9 @@ impl Admission<'_> {
         const WINDOW: Duration = Duration::from_millis(67);
         let stagger = WINDOW.mul_f64((self.admitted as f64 * SPREAD).fract());
         self.admitted += 1;
+        let way = bot.place.map(|place| self.scenario.path_of(place));
+        let (path, stalls) = way.unwrap_or_default();
+        let is_timed = !self.scenario.is_mixed() || path == MediaPath::Udp;
         BotConfig {
             url: self.url.clone(),
             token: self.scenario.token.clone(),
@@ -139,6 +147,9 @@ impl Admission<'_> {
             tiles: self.scenario.tiles,
             join_timeout: self.scenario.join_timeout,
             stagger,
+            path,
+            stalls,
+            is_timed,
         }
     }
 }

@@ -1,13 +1,17 @@
 //! The cost of the kernel and the cipher by themselves, on the server's core.
 
+mod streams;
+
 use std::io;
 
 use tertulia_sfu::testing::floor::{self, Method};
 
 use super::Scenario;
+use crate::bot::media_path::MediaPath;
 use crate::report::Floor;
 use crate::server::cores;
 use crate::server::process::Process;
+use streams::Streams;
 
 /// Viewers, as many as a call that is worth measuring has.
 const DESTINATIONS: usize = 100;
@@ -20,19 +24,38 @@ const PACKETS: usize = 20_000;
 /// Measures the floor, in a second or two. It must run before there is a server, which would have
 /// to share the core.
 pub(super) fn measure(scenario: &Scenario) -> io::Result<Floor> {
-    let core = server_core(scenario)?;
+    let (core, path) = (server_core(scenario)?, scenario.path);
     let measuring = std::thread::spawn(move || {
         cores::pin_thread(&[core])?;
-        floor::measure(DESTINATIONS, PACKET_BYTES, ROUNDS, PACKETS)
+        let floor = floor::measure(DESTINATIONS, PACKET_BYTES, ROUNDS, PACKETS)?;
+        let streams = |is_tls| measure_streams(is_tls).map(Some);
+        io::Result::Ok(Floor {
+            sendmmsg_ns: floor.cpu_ns(Method::Sendmmsg),
+            gso10_ns: floor.cpu_ns(Method::Gso(10)),
+            write10_ns: match path {
+                MediaPath::Udp => None,
+                _ => streams(false)?,
+            },
+            rustls10_ns: match path {
+                MediaPath::TurnTls => streams(true)?,
+                _ => None,
+            },
+            ..Floor::default()
+        })
     });
-    let floor = measuring
+    measuring
         .join()
-        .unwrap_or_else(|_| Err(io::Error::other("the floor could not be measured")))?;
-    Ok(Floor {
-        sendmmsg_ns: floor.cpu_ns(Method::Sendmmsg),
-        gso10_ns: floor.cpu_ns(Method::Gso(10)),
-        ..Floor::default()
-    })
+        .unwrap_or_else(|_| Err(io::Error::other("the floor could not be measured")))
+}
+
+/// Nanoseconds of CPU for each packet in TCP connections: the median of the rounds, after one that warms the caches.
+fn measure_streams(is_tls: bool) -> io::Result<f64> {
+    let mut streams = Streams::connect(DESTINATIONS, PACKET_BYTES, is_tls)?;
+    streams.round(PACKETS)?;
+    let rounds = (0..ROUNDS).map(|_| streams.round(PACKETS));
+    let mut costs = rounds.collect::<io::Result<Vec<_>>>()?;
+    costs.sort_by(|one, other| one.cpu_ns().total_cmp(&other.cpu_ns()));
+    Ok(costs[ROUNDS / 2].cpu_ns())
 }
 
 /// The first it may use.

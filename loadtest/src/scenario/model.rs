@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use tertulia_signaling::access::Token;
 
+use crate::bot::media_path::MediaPath;
 use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
 use crate::protocol::Protocol;
@@ -35,6 +36,13 @@ pub struct Scenario {
     pub tiles: Option<usize>,
     pub video: Video,
     pub audio: bool,
+    /// The path of the subscribers' media.
+    pub path: MediaPath,
+    /// The number of subscribers in each room, the first, whose media takes that path; None: all. The others' takes UDP, and
+    /// if there are any, the run's delay is theirs.
+    pub on_path: Option<usize>,
+    /// The number of those that read no more soon after they have joined.
+    pub stalled: usize,
     /// Length of the call after the last join. A storm or a churn takes as long as it needs.
     pub duration: Duration,
     /// Joins started a second.
@@ -82,6 +90,8 @@ pub struct Spawn {
     pub cores: Vec<usize>,
     /// Its media threads; None: as many as it has cores.
     pub workers: Option<usize>,
+    /// It has TLS, with a certificate made for the run.
+    pub tls: bool,
     /// Further arguments.
     pub arguments: Vec<String>,
 }
@@ -134,6 +144,9 @@ impl Default for Scenario {
             tiles: None,
             video: Video::default(),
             audio: false,
+            path: MediaPath::default(),
+            on_path: None,
+            stalled: 0,
             duration: Duration::from_secs(20),
             ramp: 50.0,
             join_timeout: Duration::from_secs(15),
@@ -160,6 +173,26 @@ impl Scenario {
     /// The number of tracks of a publisher.
     pub fn tracks_per_publisher(&self) -> usize {
         usize::from(self.audio) + usize::from(self.video != Video::None)
+    }
+
+    /// The number of subscribers in each room whose media takes [`path`](Self::path).
+    pub fn subscribers_on_path(&self) -> usize {
+        self.on_path
+            .unwrap_or(self.subscribers)
+            .min(self.subscribers)
+    }
+
+    /// Whether media takes UDP and another path.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.path != MediaPath::Udp && self.subscribers_on_path() < self.subscribers
+    }
+
+    /// The path of a subscriber's media by its place among those of its room, from 0 on, and whether it stalls.
+    pub(crate) fn path_of(&self, place: usize) -> (MediaPath, bool) {
+        match place < self.subscribers_on_path() {
+            true => (self.path, place < self.stalled),
+            false => (MediaPath::Udp, false),
+        }
     }
 
     /// Participants of a call that everybody has joined; those of a churn do not stay.

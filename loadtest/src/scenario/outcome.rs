@@ -248,6 +248,9 @@ pub(super) fn hold_against(report: &mut Report, floor: Option<Floor>) {
     report.floor = floor.map(|floor| Floor {
         ratio_sendmmsg: cost.map(|cost| cost / floor.sendmmsg_ns),
         ratio_gso10: cost.map(|cost| cost / floor.gso10_ns),
+        ratio_stream: cost
+            .zip(floor.rustls10_ns.or(floor.write10_ns))
+            .map(|(cost, floor)| cost / floor),
         ..floor
     });
 }

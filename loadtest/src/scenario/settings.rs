@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use tertulia_signaling::access::Token;
 
 use super::{BotKind, Churn, Phases, Scenario, Spawn, Storm};
+use crate::bot::media_path::MediaPath;
 use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
 use crate::protocol::{Protocol, ProtocolName};
@@ -60,6 +61,9 @@ pub struct Settings {
     /// Media threads of the started server [default: one for each of its cores]
     #[arg(long, value_name = "N", help_heading = SERVER)]
     pub server_workers: Option<usize>,
+    /// The started server has TLS, with a certificate made for the run
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = SERVER)]
+    pub server_tls: Option<bool>,
     /// A further argument for the started server; repeatable
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true, help_heading = SERVER)]
     pub server_arg: Option<Vec<String>>,
@@ -99,6 +103,16 @@ pub struct Settings {
     /// Publishers send audio too
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = BOTS)]
     pub audio: Option<bool>,
+    /// Path of the subscribers' media: udp, tcp (ICE-TCP), turn-tcp or turn-tls; other than udp for wire bots alone
+    /// [default: udp]
+    #[arg(long, value_name = "PATH", hide_possible_values = true, help_heading = BOTS)]
+    pub path: Option<MediaPath>,
+    /// Subscribers in each room whose media takes that path; the others' takes UDP, and the delay is theirs [default: all]
+    #[arg(long, value_name = "N", help_heading = BOTS)]
+    pub on_path: Option<u16>,
+    /// Subscribers on that path that stop reading soon after they have joined [default: 0]
+    #[arg(long, value_name = "N", help_heading = BOTS)]
+    pub stalled: Option<u16>,
     /// The room's name; with several rooms `-1`, `-2`... is appended [default: loadtest]
     #[arg(long, help_heading = BOTS)]
     pub room: Option<String>,
@@ -178,8 +192,8 @@ impl Settings {
     /// These settings, completed by `others` where they are absent.
     pub fn over(self, others: Self) -> Self {
         first_of!(self, others:
-            about, url, protocol, whip_url, whep_url, token, ca_file, spawn, server_binary, server_cores, server_workers, server_arg, server_pid,
-            admin_url, bot, rooms, publishers, subscribers, talkers, tiles, video, audio, room, bind,
+            about, url, protocol, whip_url, whep_url, token, ca_file, spawn, server_binary, server_cores, server_workers, server_tls, server_arg, server_pid,
+            admin_url, bot, rooms, publishers, subscribers, talkers, tiles, video, audio, path, on_path, stalled, room, bind,
             bot_cores, decrypt_share, oracle_share, duration, ramp, join_timeout, storm,
             storm_rate, storm_after, churn, churn_alive, churn_rate, churn_idle, floor)
     }
@@ -209,6 +223,9 @@ impl Settings {
             tiles: self.tiles.map(usize::from),
             video: self.video.unwrap_or_default(),
             audio: self.audio.unwrap_or_default(),
+            path: self.path.unwrap_or_default(),
+            on_path: self.on_path.map(usize::from),
+            stalled: self.stalled.map_or(0, usize::from),
             duration: self.duration.unwrap_or(default.duration),
             ramp: self.ramp.unwrap_or(default.ramp),
             join_timeout: self.join_timeout.unwrap_or(default.join_timeout),
@@ -274,6 +291,7 @@ impl Settings {
             binary: self.server_binary.clone(),
             cores: self.server_cores.clone().unwrap_or_default().0,
             workers: self.server_workers,
+            tls: self.server_tls.unwrap_or_default(),
             arguments: self.server_arg.clone().unwrap_or_default(),
         }
     }
@@ -304,6 +322,7 @@ impl Settings {
                 ("server-binary", self.server_binary.is_some()),
                 ("server-cores", self.server_cores.is_some()),
                 ("server-workers", self.server_workers.is_some()),
+                ("server-tls", self.server_tls.is_some()),
                 ("server-arg", self.server_arg.is_some()),
             ];
             if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
@@ -357,6 +376,16 @@ impl Scenario {
         }
         if self.tiles.is_some() && self.bot != BotKind::Wire {
             return Err("--tiles needs --bot wire".into());
+        }
+        let is_udp = self.path == MediaPath::Udp;
+        if !is_udp && self.bot != BotKind::Wire {
+            return Err(format!("--path {} needs --bot wire", self.path));
+        }
+        if is_udp && (self.on_path.is_some() || self.stalled > 0) {
+            return Err("--on-path and --stalled are for a --path other than udp".into());
+        }
+        if self.stalled > self.subscribers_on_path() {
+            return Err("more --stalled than subscribers on the path".into());
         }
         let Protocol::Whip(whip) = &self.protocol else {
             return Ok(());

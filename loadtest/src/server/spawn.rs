@@ -1,8 +1,10 @@
 //! A server of our own, which does not outlive us.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -22,7 +24,7 @@ pub struct Child {
     pub admin: Option<ServerUrl>,
     pub workers: usize,
     log: Log,
-    configuration: PathBuf,
+    _files: Files,
 }
 
 /// The last lines of the server's output.
@@ -59,12 +61,12 @@ impl Child {
         };
         let workers = spawn.workers.unwrap_or(pinned.len());
         let [http, admin] = free_ports()?;
-        let configuration = std::env::temp_dir().join(format!(
-            "tertulia-loadtest-{}-{}.toml",
-            std::process::id(),
-            http.port()
-        ));
-        std::fs::write(&configuration, CONFIGURATION)?;
+        let file = |ending: &str| {
+            let name = format!("tertulia-loadtest-{}-{}", std::process::id(), http.port());
+            std::env::temp_dir().join(format!("{name}.{ending}"))
+        };
+        let mut files = Files::default();
+        let configuration = files.write(file("toml"), CONFIGURATION)?;
         let (output, writer) = io::pipe()?;
         let takes_admin = understands(&binary, "--admin-listen");
         let mut command = Command::new(&binary);
@@ -80,21 +82,30 @@ impl Child {
         if takes_admin {
             command.args(["--admin-listen", &admin.to_string()]);
         }
+        let mut url = url_of("http", http)?;
+        if spawn.tls {
+            let own = rcgen::generate_simple_self_signed([http.ip().to_string()]);
+            let own = own.map_err(io::Error::other)?;
+            let certificate = files.write(file("pem"), &own.cert.pem())?;
+            let key = files.write(file("key"), &own.signing_key.serialize_pem())?;
+            command.arg("--tls-cert").arg(&certificate);
+            command.arg("--tls-key").arg(&key);
+            let trusting = url_of("https", http)?.trusting(Some(&certificate));
+            url = trusting.map_err(io::Error::other)?;
+        }
         command.args(&spawn.arguments);
-        let process = start_pinned(command, pinned).inspect_err(|_| {
-            let _ = std::fs::remove_file(&configuration);
-        });
+        let process = start_pinned(command, pinned);
         let process = process.map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", binary.display()))
         })?;
-        let url = |address: SocketAddr| format!("http://{address}").parse();
+        let admin = takes_admin.then(|| url_of("http", admin)).transpose()?;
         let mut child = Self {
             process,
-            url: url(http).map_err(io::Error::other)?,
-            admin: if takes_admin { url(admin).ok() } else { None },
+            url,
+            admin,
             workers,
             log: Log::default(),
-            configuration,
+            _files: files,
         };
         let log = child.log.clone();
         std::thread::spawn(move || log.follow(output));
@@ -112,10 +123,21 @@ impl Child {
         lock(&self.log.0).iter().cloned().collect()
     }
 
+    /// Whether it answers. Over TLS, whether it is listening: each listener is there once all are.
+    async fn is_healthy(&self) -> bool {
+        match self.url.is_secure() {
+            false => admin::get(&self.url, "/healthz").await.is_ok(),
+            true => match self.url.resolve().await {
+                Ok(address) => tokio::net::TcpStream::connect(address).await.is_ok(),
+                Err(_) => false,
+            },
+        }
+    }
+
     async fn wait_until_healthy(&mut self) -> io::Result<()> {
         let deadline = tokio::time::Instant::now() + START;
         loop {
-            if admin::get(&self.url, "/healthz").await.is_ok() {
+            if self.is_healthy().await {
                 return Ok(());
             }
             let ended = self.process.try_wait()?;
@@ -142,8 +164,39 @@ impl Drop for Child {
         // Errors mean that it has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = std::fs::remove_file(&self.configuration);
     }
+}
+
+/// Files that are removed when this is dropped.
+#[derive(Debug, Default)]
+struct Files(Vec<PathBuf>);
+
+impl Files {
+    /// Writes a file that only its owner may read.
+    fn write(&mut self, path: PathBuf, text: &str) -> io::Result<PathBuf> {
+        self.0.push(path.clone());
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        file.write_all(text.as_bytes())?;
+        Ok(path)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn url_of(scheme: &str, address: SocketAddr) -> io::Result<ServerUrl> {
+    let url = format!("{scheme}://{address}").parse();
+    url.map_err(io::Error::other)
 }
 
 impl Log {

@@ -76,6 +76,9 @@ fn publish(whip: Whip) -> (Arc<BotState>, watch::Sender<Phase>, JoinHandle<()>) 
         talks: true,
         join_timeout: Duration::from_secs(10),
         stagger: Duration::ZERO,
+        path: Default::default(),
+        stalls: false,
+        is_timed: true,
     };
     let (phase, phases) = watch::channel(Phase::Call);
     let running = whip.run(config, Arc::clone(&bot), phases, Box::new(|| {}));

@@ -6,24 +6,34 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 /// Candidates tried at most: an address in each family for some network cards.
 const MOST: usize = 8;
 
-/// A candidate of a server over UDP (RFC 8839 section 5.1).
+/// A candidate of a server over UDP or, if its end is the passive one (RFC 6544), over TCP (RFC 8839 section 5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate {
     pub address: SocketAddr,
+    pub is_tcp: bool,
     priority: u32,
 }
 
 impl Candidate {
-    /// Foundation, component, transport, priority, address, port. None over another transport, or with
-    /// a name for an address.
+    /// Foundation, component, transport, priority, address, port, and more. None over another transport, or with a name for
+    /// an address.
     pub fn read(value: &str) -> Option<Self> {
         let mut words = value.split_ascii_whitespace().skip(2);
-        let udp = words.next()?.eq_ignore_ascii_case("udp");
+        let transport = words.next()?;
+        let is_tcp = transport.eq_ignore_ascii_case("tcp");
         let priority = words.next()?.parse().ok()?;
         let ip: IpAddr = words.next()?.parse().ok()?;
         let port = words.next()?.parse().ok()?;
         let address = SocketAddr::new(ip, port);
-        udp.then_some(Self { address, priority })
+        let is_taken = match is_tcp {
+            true => words.any(|word| word == "passive"),
+            false => transport.eq_ignore_ascii_case("udp"),
+        };
+        is_taken.then_some(Self {
+            address,
+            is_tcp,
+            priority,
+        })
     }
 }
 
@@ -49,10 +59,11 @@ fn choose(
     ours: IpAddr,
     route: impl Fn(SocketAddr) -> Result<(), String>,
 ) -> Result<Vec<SocketAddr>, String> {
-    if candidates.is_empty() {
+    let over_udp = candidates.iter().filter(|candidate| !candidate.is_tcp);
+    let mut ordered: Vec<Candidate> = over_udp.copied().collect();
+    if ordered.is_empty() {
         return Err("the answer has no candidate over UDP".into());
     }
-    let mut ordered = candidates.to_vec();
     ordered.sort_by_key(|candidate| {
         let kin = candidate.address.ip().is_loopback() == ours.is_loopback();
         (!kin, Reverse(candidate.priority))
@@ -114,7 +125,11 @@ mod tests {
                 Some("127.0.0.1:10000"),
             ),
             ("2 1 UDP 5 ::1 1 typ host generation 0", Some("[::1]:1")),
-            ("1 1 tcp 5 127.0.0.1 9 typ host tcptype passive", None),
+            (
+                "1 1 tcp 5 127.0.0.1 443 typ host tcptype passive",
+                Some("127.0.0.1:443"),
+            ),
+            ("1 1 tcp 5 127.0.0.1 9 typ host tcptype active", None),
             ("1 1 udp 5 0a0b.local 10000 typ host", None),
             ("1 1 udp x 127.0.0.1 10000 typ host", None),
             ("1 1 udp 5 127.0.0.1 99999 typ host", None),

@@ -58,6 +58,7 @@ impl WireFleet {
             shares: Shares {
                 decrypt: config.decrypt_share,
                 oracle: config.oracle_share,
+                is_timed: true,
             },
             next: AtomicU64::new(0),
         })
@@ -77,7 +78,10 @@ impl WireFleet {
             name,
             thread: Arc::clone(thread),
             identity: Arc::clone(&self.identity),
-            shares: self.shares,
+            shares: Shares {
+                is_timed: config.is_timed,
+                ..self.shares
+            },
         };
         async move {
             let media = Wire::open(seat, config.clone(), Arc::clone(&state));

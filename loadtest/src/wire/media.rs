@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tertulia_signaling::protocol::native::{CarriedTrack, MediaKind, Needs, Offer};
+use tertulia_signaling::protocol::native::{CarriedTrack, IceServer, MediaKind, Needs, Offer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::candidates;
+use super::carrier::{self, Carrier};
 use super::dtls::Identity;
 use super::ice::Credentials;
 use super::offer::{Answer, Line, Offerer};
@@ -17,6 +18,7 @@ use super::receiver::Shares;
 use super::session::{Session, Start};
 use super::socket::Socket;
 use super::thread::{Command, Handle};
+use crate::bot::media_path::MediaPath;
 use crate::bot::native::{Media, MediaEvent};
 use crate::bot::plan::{Plan, plan};
 use crate::bot::state::BotState;
@@ -46,8 +48,11 @@ pub(super) struct Wire {
     state: Arc<BotState>,
     ice: Credentials,
     address: SocketAddr,
-    /// The server's candidates that fit.
+    config: BotConfig,
+    ice_servers: Vec<IceServer>,
+    /// The server's candidates that fit, or the address of the carrier.
     tried: Vec<SocketAddr>,
+    carrier: Option<Carrier>,
     /// The socket until the first answer, with which it goes to the I/O thread.
     socket: Option<Socket>,
     plans: Vec<Plan>,
@@ -80,7 +85,10 @@ impl Wire {
             state,
             ice: Credentials::random(),
             address,
+            config,
+            ice_servers: Vec::new(),
             tried: Vec::new(),
+            carrier: None,
             socket: Some(socket),
             lines: plans.iter().map(line).collect(),
             plans,
@@ -115,6 +123,10 @@ impl Wire {
 }
 
 impl Media for Wire {
+    fn learn_servers(&mut self, ice_servers: &[IceServer]) {
+        self.ice_servers = ice_servers.to_vec();
+    }
+
     async fn offer(&mut self, add: Needs) -> Result<Offer, BotError> {
         let receiving = |kind, count: u16| {
             let line = Line {
@@ -154,8 +166,20 @@ impl Media for Wire {
             self.with(move |session| session.learn(answer)).await;
             return Ok(());
         };
-        let fitting = candidates::fitting(&answer.candidates, self.address.ip());
-        self.tried = fitting.map_err(BotError::Refused)?;
+        self.tried = match self.config.path {
+            MediaPath::Udp => candidates::fitting(&answer.candidates, self.address.ip())
+                .map_err(BotError::Refused)?,
+            path => {
+                let server = carrier::Server {
+                    candidates: &answer.candidates,
+                    ice_servers: &self.ice_servers,
+                    tls: self.config.url.tls(),
+                };
+                let connecting = Carrier::connect(path, server, self.address, self.config.stalls);
+                let carrier = self.carrier.insert(connecting.await?);
+                vec![carrier.address]
+            }
+        };
         let (events, heard) = mpsc::channel(EVENTS);
         self.events = Some(heard);
         let opened = self.state.call().started.unwrap_or_else(Instant::now);

@@ -5,6 +5,7 @@
 //! many sockets, receive in batches and authenticate, check and time every packet.
 //!
 //! - `fleet` is the entry; `media` is one bot's end towards its control plane, which is any [`bot`](crate::bot)'s.
+//! - `carrier` takes the datagrams of a bot that does not use UDP over TCP or TLS.
 //! - `thread` is an I/O thread with its `socket`s and `timer`; the only file with system calls is
 //!   `socket`.
 //! - `session` is one bot's media plane, without sockets and clocks: `offer`, `candidates`, `search`, `ice`,
@@ -31,6 +32,7 @@
 
 #[doc(hidden)]
 pub mod candidates;
+mod carrier;
 #[doc(hidden)]
 pub mod dtls;
 mod feed;

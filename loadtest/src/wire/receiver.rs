@@ -20,6 +20,8 @@ use crate::sdp::Section;
 pub(super) struct Shares {
     pub(super) decrypt: f64,
     pub(super) oracle: f64,
+    /// Packets count in the run's delay.
+    pub(super) is_timed: bool,
 }
 
 /// All streams of one bot.
@@ -155,7 +157,7 @@ impl Receiver {
             return stream.has_gaps();
         };
         self.totals.count(&counted, repair, open);
-        counted.enter(second);
+        counted.enter(second, self.shares.is_timed);
         stream.has_gaps() || stream.is_waiting()
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use tertulia_loadtest::bot::media_path::MediaPath;
 use tertulia_loadtest::bot::publish::Video;
 use tertulia_loadtest::bot::signaling::ServerUrl;
 use tertulia_loadtest::bot::state::BotState;
@@ -80,6 +81,9 @@ impl Call {
                 tiles: None,
                 join_timeout: PATIENCE,
                 stagger: Duration::from_millis(8 * index as u64),
+                path: MediaPath::Udp,
+                stalls: false,
+                is_timed: true,
             };
             let state = Arc::new(BotState::new(format!("bot-{index}"), ROOM.into(), true));
             let (settled, joined) = oneshot::channel();

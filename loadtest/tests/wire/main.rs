@@ -1,6 +1,7 @@
 //! Wire bots in a call through the real server, in one process.
 
 mod candidates;
+mod paths;
 mod proxy;
 mod tiles;
 mod token;
@@ -65,16 +66,22 @@ impl Hall {
     }
 
     async fn with(config: Config, decrypt_share: f64, oracle_share: f64) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = listener.local_addr().unwrap();
+        let scheme = match config.tls_cert {
+            Some(_) => "https",
+            None => "http",
+        };
         let node = Node::start(Config {
+            listen,
             media_port: 0,
             workers: 1,
             ..config
         });
         let node = node.unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = node.router();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let serving = node.clone();
+        tokio::spawn(async move { serving.serve(listener).await });
+        let url = format!("{scheme}://{listen}");
         let measure = Arc::new(Measure::start(Instant::now()));
         measure.begin("call", measure.started());
         let fleet = WireFleet::start(WireConfig {
@@ -104,6 +111,9 @@ impl Hall {
             tiles: None,
             join_timeout: PATIENCE,
             stagger: Duration::from_millis(7 * self.bots.len() as u64),
+            path: Default::default(),
+            stalls: false,
+            is_timed: true,
         }
     }
 

@@ -172,14 +172,64 @@ const MESSAGES: usize = 64;
 /// AES-128-GCM's (RFC 7714 section 14.2).
 const TAG: usize = 16;
 
+/// Sealed packets, made as for a floor: a copy, a header, and a key for each destination.
+pub struct Packets {
+    keys: Vec<Srtp>,
+    payload: Vec<u8>,
+    packet_bytes: usize,
+}
+
+impl std::fmt::Debug for Packets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packets")
+            .field("destinations", &self.keys.len())
+            .field("packet_bytes", &self.packet_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Packets {
+    /// Packets of `packet_bytes`, 40 at least, for so many destinations.
+    ///
+    /// # Errors
+    ///
+    /// The cipher refuses the keys.
+    pub fn new(destinations: usize, packet_bytes: usize) -> io::Result<Self> {
+        let profile = SrtpProfile::AeadAes128Gcm;
+        let keys = (0..destinations)
+            .map(|key| {
+                let material: Vec<u8> = (0..profile.keying_material_len())
+                    .map(|byte| (byte * 7 + key * 13) as u8)
+                    .collect();
+                Srtp::from_keying_material(Backend::default(), profile, &material)
+                    .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+            })
+            .collect::<io::Result<_>>()?;
+        let packet_bytes = packet_bytes.max(40);
+        Ok(Self {
+            keys,
+            payload: (0..packet_bytes).map(|byte| byte as u8).collect(),
+            packet_bytes,
+        })
+    }
+
+    /// Appends the packet with this sequence number for a destination.
+    pub fn append(&mut self, destination: usize, sequence: u16, out: &mut Vec<u8>) {
+        let at = out.len();
+        out.resize(at + self.packet_bytes, 0);
+        let room = &mut out[at..];
+        let srtp = &mut self.keys[destination];
+        let len = write(srtp, room, &self.payload, self.packet_bytes, sequence);
+        out.truncate(at + len);
+    }
+}
+
 /// The floor to some receivers.
 pub struct Floor<'a> {
     sinks: &'a [Sink],
     to: Vec<SocketAddr>,
     direct: Direct,
-    keys: Vec<Srtp>,
-    payload: Vec<u8>,
-    packet_bytes: usize,
+    packets: Packets,
     slab: Vec<u8>,
     sequence: u16,
 }
@@ -199,25 +249,13 @@ impl<'a> Floor<'a> {
     ///
     /// The system's.
     pub fn new(sinks: &'a [Sink], packet_bytes: usize) -> io::Result<Self> {
-        let profile = SrtpProfile::AeadAes128Gcm;
-        let keys = (0..sinks.len())
-            .map(|key| {
-                let material: Vec<u8> = (0..profile.keying_material_len())
-                    .map(|byte| (byte * 7 + key * 13) as u8)
-                    .collect();
-                Srtp::from_keying_material(Backend::default(), profile, &material)
-                    .ok_or_else(|| io::ErrorKind::InvalidInput.into())
-            })
-            .collect::<io::Result<_>>()?;
-        let packet_bytes = packet_bytes.max(40);
+        let packets = Packets::new(sinks.len(), packet_bytes)?;
         Ok(Self {
             sinks,
             to: sinks.iter().map(Sink::addr).collect(),
             direct: Direct::bind()?,
-            keys,
-            payload: (0..packet_bytes).map(|byte| byte as u8).collect(),
-            packet_bytes,
-            slab: vec![0; SLAB_BYTES + 64 * packet_bytes],
+            slab: vec![0; SLAB_BYTES + 64 * packets.packet_bytes],
+            packets,
             sequence: 0,
         })
     }
@@ -254,28 +292,32 @@ impl<'a> Floor<'a> {
         let run = method.run();
         let first = self.sequence;
         self.sequence = first.wrapping_add(run as u16);
-        let message_len = run * self.packet_bytes;
+        let Packets {
+            keys,
+            payload,
+            packet_bytes,
+        } = &mut self.packets;
+        let packet_bytes = *packet_bytes;
+        let message_len = run * packet_bytes;
         let messages = match method {
             Method::SendTo => 1,
             _ => (SLAB_BYTES / message_len).clamp(1, MESSAGES),
         };
-        for (to, keys) in self.to.chunks(messages).zip(self.keys.chunks_mut(messages)) {
+        for (to, keys) in self.to.chunks(messages).zip(keys.chunks_mut(messages)) {
             let mut at = 0;
             for srtp in keys {
                 for packet in 0..run {
                     let room = &mut self.slab[at..];
                     let sequence = first.wrapping_add(packet as u16);
-                    at += write(srtp, room, &self.payload, self.packet_bytes, sequence);
+                    at += write(srtp, room, payload, packet_bytes, sequence);
                 }
             }
             match (method, to) {
                 (Method::SendTo, [to]) => self.direct.send_to(&self.slab[..at], *to)?,
-                _ => self.direct.send_all(
-                    &self.slab[..at],
-                    message_len,
-                    self.packet_bytes as u16,
-                    to,
-                )?,
+                _ => {
+                    self.direct
+                        .send_all(&self.slab[..at], message_len, packet_bytes as u16, to)?
+                }
             }
         }
         Ok(())

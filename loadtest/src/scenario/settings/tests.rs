@@ -9,7 +9,8 @@ fn every_key_of_a_file_is_read() {
          audio = true\nroom = 'r'\nbind = '127.0.0.1'\nbot_cores = '1'\n\
          decrypt_share = 0.5\noracle_share = 0.25\nduration = '2m'\nramp = 5.5\n\
          join_timeout = '3s'\nstorm = 30\nstorm_rate = 100.0\nstorm_after = '4s'\n\
-         churn = 1000\nchurn_alive = 20\nchurn_rate = 30.0\nchurn_idle = '6s'\nfloor = true\n",
+         churn = 1000\nchurn_alive = 20\nchurn_rate = 30.0\nchurn_idle = '6s'\nfloor = true\n\
+         path = 'turn-tls'\non_path = 3\nstalled = 1\nserver_tls = true\n",
     );
     let scenario = settings.unwrap().scenario("name").unwrap();
     let expected = Scenario {
@@ -25,6 +26,9 @@ fn every_key_of_a_file_is_read() {
         tiles: Some(6),
         video: "trace:10x100x1200".parse().unwrap(),
         audio: true,
+        path: MediaPath::TurnTls,
+        on_path: Some(3),
+        stalled: 1,
         duration: Duration::from_secs(120),
         ramp: 5.5,
         join_timeout: Duration::from_secs(3),
@@ -34,6 +38,7 @@ fn every_key_of_a_file_is_read() {
             binary: Some("t".into()),
             cores: vec![0, 2],
             workers: Some(2),
+            tls: true,
             arguments: vec!["--log".into(), "json".into()],
         }),
         server_pid: None,
@@ -95,6 +100,14 @@ fn contradictions_are_refused() {
         ("talkers = 4", "--talkers"),
         ("video = '720p-h264'", "--bot wire"),
         ("tiles = 6", "--bot wire"),
+        ("path = 'tcp'", "--bot wire"),
+        ("bot = 'wire'\non_path = 2", "--path other than udp"),
+        ("bot = 'wire'\nstalled = 1", "--path other than udp"),
+        (
+            "bot = 'wire'\npath = 'tcp'\nsubscribers = 5\non_path = 2\nstalled = 3",
+            "--stalled",
+        ),
+        ("server_tls = true", "--spawn"),
         ("server_cores = '0'", "--spawn"),
         ("spawn = true\nurl = 'http://a:1'", "--url"),
         ("spawn = true\nserver_pid = 1", "--server-pid"),
