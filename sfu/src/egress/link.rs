@@ -13,6 +13,7 @@ use crate::prefetch;
 use crate::rate::RateMeter;
 use crate::rtp::rtcp::TransportFeedback;
 use crate::stats::BandwidthStats;
+use crate::stream::Crowding;
 use crate::view::Cap;
 
 /// Estimated bandwidth of a new link, as in libwebrtc. The first probes show within two round trips whether it is more.
@@ -289,6 +290,16 @@ impl Link {
             self.returned_at = Some(now);
         }
         unheard || silent
+    }
+
+    /// Holds video back while the connection of the viewer's stream does not keep up, and lets it go on. Pictures are chosen
+    /// for the rate that it takes: its feedback would tell of that only once all has come that waits there.
+    pub(crate) fn set_crowding(&mut self, now: Instant, crowding: Crowding) {
+        self.pacer.set_blocked(now, crowding != Crowding::Clear);
+        if let (Crowding::Crowded(Some(rate)), None) = (crowding, &self.reported) {
+            self.bwe.takes_only(now, rate);
+            self.follow(now);
+        }
     }
 
     /// Whether the viewer is unheard, so that missing feedback says nothing about the link.

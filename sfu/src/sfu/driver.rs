@@ -166,8 +166,8 @@ impl Driver {
             self.worker.path_closed(now, path);
         }
         self.sweep_streams(now);
-        while let Some((path, is_crowded)) = self.streams.poll_crowding() {
-            self.worker.path_crowded(now, path, is_crowded);
+        while let Some((path, crowding)) = self.streams.poll_crowding() {
+            self.worker.path_crowded(now, path, crowding);
         }
     }
 
@@ -376,9 +376,9 @@ impl Driven for Driver {
     }
 
     fn send_over_streams(&mut self, transmits: &Transmits, report: &mut SendReport) {
-        self.streams.send(transmits, report);
-        while let Some((path, is_crowded)) = self.streams.poll_crowding() {
-            self.worker.path_crowded(self.now, path, is_crowded);
+        self.streams.send(self.now, transmits, report);
+        while let Some((path, crowding)) = self.streams.poll_crowding() {
+            self.worker.path_crowded(self.now, path, crowding);
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rtrb::{Consumer, Producer};
 use tokio::sync::Notify;
 
 use super::bells::Bell;
-use super::{CLEARED, LONGEST, TO_CONNECTION, ring};
+use super::{LONGEST, TO_CONNECTION, ring};
 
 /// The connection's end of a stream: datagrams from the client go in, and datagrams for it come out. Dropping it tells
 /// the worker that the connection is gone. Made by [`Sfu::open_stream`](crate::Sfu::open_stream).
@@ -28,6 +28,8 @@ pub(super) struct Signs {
     pub(super) wants_room: AtomicBool,
     /// The worker waits until the ring to the connection is emptier.
     pub(super) is_crowded: AtomicBool,
+    /// The bytes in the ring down to which it waits.
+    pub(super) cleared_at: AtomicUsize,
 }
 
 /// The reason that a datagram was not taken.
@@ -85,7 +87,9 @@ impl Stream {
     /// Appends the next datagram for the client to `out`; its length, or none if none waits.
     pub fn pop(&mut self, out: &mut Vec<u8>) -> Option<usize> {
         let len = ring::pop(&mut self.from_worker, out);
-        if self.signs.is_crowded.load(Ordering::Acquire) && self.from_worker.slots() <= CLEARED {
+        if self.signs.is_crowded.load(Ordering::Acquire)
+            && self.from_worker.slots() <= self.signs.cleared_at.load(Ordering::Relaxed)
+        {
             self.signs.is_crowded.store(false, Ordering::Release);
             self.bell.ring();
         }

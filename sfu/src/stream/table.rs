@@ -8,7 +8,8 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::bells::Bells;
 use super::end::{Signs, Stream};
-use super::{CROWDED, STREAMS, TO_CONNECTION, TO_WORKER, ring};
+use super::waiting::Waiting;
+use super::{CROWDED, Crowding, LONG, STREAMS, TO_CONNECTION, TO_WORKER, ring};
 use crate::runtime::Waker;
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::path::{Path, StreamOrigin};
@@ -30,8 +31,8 @@ pub(crate) struct Streams {
     opened: u32,
     bells: Arc<Bells>,
     waker: Option<Waker>,
-    /// The paths whose crowding has changed, with whether it is now.
-    crowding: Vec<(Path, bool)>,
+    /// The paths whose crowding has changed.
+    crowding: Vec<(Path, Crowding)>,
     swept_at: Option<Instant>,
     slots: Vec<usize>,
     datagram: Vec<u8>,
@@ -42,6 +43,7 @@ struct End {
     path: Path,
     from_connection: Consumer<u8>,
     to_connection: Producer<u8>,
+    waiting: Waiting,
     signs: Arc<Signs>,
     is_crowded: bool,
 }
@@ -87,6 +89,7 @@ impl Streams {
             path,
             from_connection,
             to_connection,
+            waiting: Waiting::default(),
             signs: Arc::clone(&signs),
             is_crowded: false,
         };
@@ -168,14 +171,14 @@ impl Streams {
             };
             if end.is_crowded && !end.signs.is_crowded.load(Ordering::Acquire) {
                 end.is_crowded = false;
-                self.crowding.push((end.path, false));
+                self.crowding.push((end.path, Crowding::Clear));
             }
         }
         (self.slots, self.datagram) = (slots, buffer);
     }
 
     /// Puts the runs that go over streams into their rings.
-    pub(crate) fn send(&mut self, transmits: &Transmits, report: &mut SendReport) {
+    pub(crate) fn send(&mut self, now: Instant, transmits: &Transmits, report: &mut SendReport) {
         for run in transmits.runs() {
             let path = run.path();
             if !matches!(path, Path::Stream(_)) {
@@ -188,6 +191,7 @@ impl Streams {
             let Some(end) = &mut self.ends[slot] else {
                 continue;
             };
+            let before = end.to_connection.slots();
             let (mut packets, mut bytes) = (0, 0);
             for datagram in run.datagrams() {
                 if ring::push(&mut end.to_connection, datagram) {
@@ -199,18 +203,25 @@ impl Streams {
             }
             report.packets += packets;
             report.bytes += bytes;
-            let waiting = TO_CONNECTION - end.to_connection.slots();
-            if waiting >= CROWDED && !end.is_crowded {
+            let left = end.to_connection.slots();
+            let waiting = TO_CONNECTION - left;
+            // The connection may have taken some meanwhile; a few bytes less do not matter.
+            end.waiting.put(now, before.saturating_sub(left));
+            let rate = end.waiting.rate(now, waiting);
+            let longest = end.waiting.longest(now, waiting);
+            if (waiting >= CROWDED || longest >= LONG) && !end.is_crowded {
                 end.is_crowded = true;
+                // It goes on once half has left, which took or takes about half as long.
+                end.signs.cleared_at.store(waiting / 2, Ordering::Relaxed);
                 end.signs.is_crowded.store(true, Ordering::Release);
-                self.crowding.push((path, true));
+                self.crowding.push((path, Crowding::Crowded(rate)));
             }
             end.signs.changed.notify_one();
         }
     }
 
-    /// The next path whose crowding has changed, with whether its video is to wait now.
-    pub(crate) fn poll_crowding(&mut self) -> Option<(Path, bool)> {
+    /// The next path whose crowding has changed.
+    pub(crate) fn poll_crowding(&mut self) -> Option<(Path, Crowding)> {
         self.crowding.pop()
     }
 
@@ -260,7 +271,6 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
-    use super::super::CLEARED;
     use super::*;
     use crate::runtime::Poller;
     use crate::transmit::RunKey;
@@ -291,6 +301,15 @@ mod tests {
 
     /// Sends so many datagrams of a size over a path.
     fn send(streams: &mut Streams, path: Path, count: usize, len: usize) -> SendReport {
+        send_at(Instant::now(), streams, path, (count, len))
+    }
+
+    fn send_at(
+        now: Instant,
+        streams: &mut Streams,
+        path: Path,
+        (count, len): (usize, usize),
+    ) -> SendReport {
         let (mut transmits, mut key) = (Transmits::new(), RunKey::default());
         for number in 0..count {
             transmits.push(path, &mut key, |buffer| {
@@ -300,7 +319,7 @@ mod tests {
         }
         assert!(transmits.has_stream_runs());
         let mut report = SendReport::default();
-        streams.send(&transmits, &mut report);
+        streams.send(now, &transmits, &mut report);
         report
     }
 
@@ -337,21 +356,61 @@ mod tests {
         assert_eq!(send(&mut streams, path, fits / 2 - 1, each).stream_full, 0);
         assert_eq!(streams.poll_crowding(), None);
         send(&mut streams, path, 2, each);
-        assert_eq!(streams.poll_crowding(), Some((path, true)));
+        assert!(matches!(
+            streams.poll_crowding(),
+            Some((of, Crowding::Crowded(_))) if of == path
+        ));
         assert_eq!(streams.poll_crowding(), None);
+        let crowded = stream.waiting_bytes();
         let report = send(&mut streams, path, fits, each);
         assert_eq!(report.packets + report.stream_full, fits as u64);
         assert_eq!(report.stream_full as usize, fits / 2 + 1);
         assert!(stream.waiting_bytes() <= TO_CONNECTION);
         let mut out = Vec::new();
-        while stream.waiting_bytes() > CLEARED + 1_002 {
+        while stream.waiting_bytes() > crowded / 2 + 1_002 {
             stream.pop(&mut out).unwrap();
             take(&mut streams);
             assert_eq!(streams.poll_crowding(), None);
         }
         stream.pop(&mut out).unwrap();
         take(&mut streams);
-        assert_eq!(streams.poll_crowding(), Some((path, false)));
+        assert_eq!(streams.poll_crowding(), Some((path, Crowding::Clear)));
+    }
+
+    #[test]
+    fn a_slow_connection_is_crowded_by_the_time_that_things_wait() {
+        let mut streams = streams();
+        let (path, mut stream) = open(&mut streams, 1);
+        let start = Instant::now();
+        let mut crowded_at = None;
+        // 200 bytes every 10 ms, of which half is taken: far from filling the ring.
+        for turn in 0..100 {
+            let now = start + Duration::from_millis(10 * turn);
+            send_at(now, &mut streams, path, (2, 100));
+            stream.pop(&mut Vec::new()).unwrap();
+            if let Some((of, crowding)) = streams.poll_crowding() {
+                // 100 bytes in 10 ms.
+                let Crowding::Crowded(Some(rate)) = crowding else {
+                    panic!("{crowding:?}");
+                };
+                assert!(of == path && rate.abs_diff(80_000) < 10_000, "{rate}");
+                crowded_at = Some(now - start);
+                break;
+            }
+        }
+        let (crowded_at, waiting) = (crowded_at.unwrap(), stream.waiting_bytes());
+        assert!(
+            crowded_at >= LONG && crowded_at < 3 * LONG,
+            "{crowded_at:?}"
+        );
+        while stream.waiting_bytes() > waiting / 2 + 102 {
+            stream.pop(&mut Vec::new()).unwrap();
+            take(&mut streams);
+            assert_eq!(streams.poll_crowding(), None);
+        }
+        stream.pop(&mut Vec::new()).unwrap();
+        take(&mut streams);
+        assert_eq!(streams.poll_crowding(), Some((path, Crowding::Clear)));
     }
 
     #[test]

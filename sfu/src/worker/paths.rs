@@ -7,6 +7,7 @@ use crate::demux::{Claim, Class};
 use crate::drops::DropReason;
 use crate::index::PeerIx;
 use crate::stats::Decision;
+use crate::stream::Crowding;
 use crate::transport::{Hold, Path, StunOutcome, stun_answer_tag, stun_local_ufrag};
 
 /// The counters of paths.
@@ -81,13 +82,15 @@ impl Worker {
     }
 
     /// Holds the video of the peers at a path back for as long as its stream takes too little, or lets it go on.
-    pub(crate) fn path_crowded(&mut self, now: Instant, path: Path, is_crowded: bool) {
+    pub(crate) fn path_crowded(&mut self, now: Instant, path: Path, crowding: Crowding) {
         let peers: Vec<PeerIx> = self.demux.paths.all_at(path).map(PeerIx::from).collect();
         for index in peers {
             if let Some(peer) = self.peers.get_mut(index) {
-                let is_in_use = peer.transport.path() == Some(path);
-                let pacer = &mut peer.subscriber.link_mut().pacer;
-                pacer.set_blocked(now, is_crowded && is_in_use);
+                let crowding = match peer.transport.path() {
+                    Some(in_use) if in_use == path => crowding,
+                    _ => Crowding::Clear,
+                };
+                peer.subscriber.link_mut().set_crowding(now, crowding);
                 self.schedule.touch(index);
             }
         }

@@ -75,10 +75,9 @@ const LONGEST: usize = 2_048;
 const FIRST_BYTE: u8 = (LONGEST_FIRST >> 8) as u8;
 /// Bytes read at a time.
 pub(super) const READ: usize = 16 << 10;
-/// Bytes written at a time: a record's worth, so that sound which comes meanwhile is not far behind.
-pub(super) const WRITE: usize = 16 << 10;
-/// Bytes that the kernel holds unsent: the queue is the relay's, which knows what is worth sending.
-pub(super) const UNSENT: u32 = 32 << 10;
+/// Bytes that the kernel holds unsent: the queue is the relay's, which knows what is worth sending. It holds those of one
+/// write more. The connection is woken for more when half of them have left, which on a fast one is many times a round trip.
+pub(super) const UNSENT: u32 = 8 << 10;
 /// Time in which a client takes nothing after which its connection is closed: longer than a change of network, shorter
 /// than consent (RFC 7675).
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -281,8 +280,9 @@ fn fill(out: &mut Outgoing, stream: &mut Stream) {
     if !out.is_empty() {
         return;
     }
+    let most = out.most();
     let bytes = out.buffer();
-    while bytes.len() < WRITE {
+    while bytes.len() < most {
         let at = bytes.len();
         bytes.extend([0; PREFIX]);
         let Some(len) = stream.pop(bytes) else {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
-use super::ice_tcp::{PATIENCE, READ, WRITE};
+use super::ice_tcp::{PATIENCE, READ};
 use super::outgoing::Outgoing;
 use super::seldom::Seldom;
 use crate::held_open::{Aside, Place};
@@ -82,7 +82,7 @@ const UNKNOWN: u32 = 200;
 const READ_BEFORE: usize = 1 << 10;
 /// Bytes that wait for the client from which on nothing more is read from it: it asks, and does not take the answers.
 /// Media that waits is at most about half of that.
-const UNANSWERED: usize = 2 * WRITE;
+const UNANSWERED: usize = 32 << 10;
 /// Time for the last answer to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -296,9 +296,10 @@ impl Connection<'_> {
         if !self.out.is_empty() || self.streams.is_empty() {
             return;
         }
+        let most = self.out.most();
         let (now, bytes) = (Instant::now(), self.out.buffer());
         let mut is_any = true;
-        while is_any && bytes.len() < WRITE {
+        while is_any && bytes.len() < most {
             is_any = false;
             for Carried { peer, stream } in &mut self.streams {
                 is_any |= self

@@ -180,6 +180,17 @@ impl BandwidthEstimator {
         }
     }
 
+    /// Cuts the rate to one at which packets do not wait for their connection. A lost segment stops a connection for a round
+    /// trip without being any slower, so that it is not halved twice for one.
+    pub(super) fn stall(&mut self, now: i64, rate: f64) {
+        let target = self.aimd.target();
+        let is_recent = |at: i64| now < at + self.response();
+        if self.last_feedback.is_none() || self.cut_at.is_some_and(is_recent) || rate >= target {
+            return;
+        }
+        self.cut(now, (BETA * rate).max(0.5 * target), Cause::Delay);
+    }
+
     /// The time from which on missing feedback is an outage.
     pub(super) fn silence_at(&self) -> Option<i64> {
         let since = self.waiting_since.filter(|_| !self.is_deaf)?;

@@ -381,6 +381,12 @@ impl BandwidthEstimator {
         self.forget_path(now) || was_deaf
     }
 
+    /// Records that the connection of a stream takes no more than so many bits a second, and that packets wait for it.
+    pub(crate) fn takes_only(&mut self, now: Instant, rate: u64) {
+        let now = self.advance(now);
+        self.stall(now, rate as f64);
+    }
+
     /// Records the round trip of a receiver report (RFC 3550 section 6.4.1).
     pub(crate) fn report(&mut self, now: Instant, rtt: Duration) {
         self.advance(now);

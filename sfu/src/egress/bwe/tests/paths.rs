@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::egress::bwe::{BandwidthEstimator, BweConfig};
+use crate::egress::bwe::{BandwidthEstimator, BweConfig, LimitedBy};
 use crate::rtp::rtcp::TransportFeedback;
 
 const STEP: Duration = Duration::from_millis(20);
@@ -103,4 +103,38 @@ fn a_path_that_changes_while_all_is_heard_leaves_the_estimate() {
     assert_eq!(viewer.estimate(), before);
     viewer.send(Duration::from_secs(5), true);
     assert!(viewer.estimate() >= before);
+}
+
+#[test]
+fn a_connection_that_takes_less_is_sent_less_before_its_feedback_tells() {
+    let mut viewer = Viewer::new();
+    let estimate = |viewer: &Viewer| viewer.bwe.estimate().bitrate;
+    // TCP begins slowly: nothing is known before the first feedback.
+    viewer.bwe.takes_only(viewer.now, 50_000);
+    assert!(estimate(&viewer) > 900_000);
+    viewer.send(Duration::from_secs(3), true);
+    let before = estimate(&viewer);
+    assert!(before > 400_000, "{before}");
+
+    // A connection that keeps up with more says nothing.
+    viewer.bwe.takes_only(viewer.now, 2 * before);
+    assert_eq!(estimate(&viewer), before);
+    // One that takes three quarters is sent somewhat less than these.
+    viewer.bwe.takes_only(viewer.now, before * 3 / 4);
+    let after = estimate(&viewer);
+    assert!(
+        (before / 2..before * 3 / 4).contains(&after),
+        "{before} {after}"
+    );
+    assert!(viewer.bwe.estimate().congested);
+    assert_eq!(viewer.bwe.estimate().limited_by, LimitedBy::Delay);
+    // The cut must show its effect before another.
+    viewer.bwe.takes_only(viewer.now, 0);
+    assert_eq!(estimate(&viewer), after);
+    viewer.send(Duration::from_secs(1), true);
+    let before = estimate(&viewer);
+    // One that stands still may only have lost a segment.
+    viewer.bwe.takes_only(viewer.now, 0);
+    let after = estimate(&viewer);
+    assert!(after.abs_diff(before / 2) < 2_000, "{before} {after}");
 }
