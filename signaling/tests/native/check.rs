@@ -95,7 +95,7 @@ fn untried(steps: &[&str]) -> Vec<String> {
         .collect()
 }
 
-const AFTER_HEALTH: [&str; 8] = [
+const AFTER_HEALTH: [&str; 11] = [
     "page",
     "websocket",
     "events",
@@ -104,6 +104,9 @@ const AFTER_HEALTH: [&str; 8] = [
     "udp4",
     "udp6",
     "ice_tcp",
+    "turn_udp",
+    "turn_tcp",
+    "turn_tls",
 ];
 
 #[tokio::test]
@@ -122,6 +125,7 @@ async fn a_server_that_is_well_is_left_as_it_was() {
         "join ok",
         "udp4 ok",
         "ice_tcp ok",
+        "turn_tls turn_not_announced",
     ];
     assert_eq!(codes(&report), expected, "{report}");
     assert_eq!(report.outcome.status(), 0);
