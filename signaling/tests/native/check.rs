@@ -25,13 +25,13 @@ use crate::process::{Process, tertulia};
 use crate::tls::Pair;
 
 /// A server with real media.
-struct Server {
-    addr: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
     node: Node,
 }
 
 impl Server {
-    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
         let addr = listener.local_addr().expect("address");
         let mut config = Config {
@@ -50,7 +50,7 @@ impl Server {
     }
 
     /// Returns once nobody is left.
-    async fn empties(&self) {
+    pub(crate) async fn empties(&self) {
         let deadline = Instant::now() + DEADLINE;
         while self.node.counts().participants > 0 {
             assert!(Instant::now() < deadline, "somebody stays");
@@ -60,7 +60,7 @@ impl Server {
 }
 
 /// Checks by the options that `change` makes.
-async fn checked(url: &str, change: impl FnOnce(&mut Options)) -> Report {
+pub(crate) async fn checked(url: &str, change: impl FnOnce(&mut Options)) -> Report {
     let mut options = Options::default();
     change(&mut options);
     let target = url.parse().expect("a target");
@@ -68,7 +68,7 @@ async fn checked(url: &str, change: impl FnOnce(&mut Options)) -> Report {
     report.expect("in time").expect("a report")
 }
 
-async fn checked_plainly(addr: SocketAddr) -> Report {
+pub(crate) async fn checked_plainly(addr: SocketAddr) -> Report {
     checked(&format!("http://{addr}"), |_| {}).await
 }
 
@@ -80,7 +80,7 @@ fn codes(report: &Report) -> Vec<String> {
 }
 
 /// The one row about a step.
-fn row<'a>(report: &'a Report, step: &str) -> &'a Row {
+pub(crate) fn row<'a>(report: &'a Report, step: &str) -> &'a Row {
     let mut rows = report.rows.iter().filter(|row| row.step.as_str() == step);
     let found = rows.next().unwrap_or_else(|| panic!("no {step}: {report}"));
     assert_eq!(found.verdict == Verdict::Ok, found.advice.is_none());
@@ -582,47 +582,5 @@ async fn the_command_prints_a_table_or_json_and_exits_by_the_outcome() {
         let (code, out, err) = command(arguments).await;
         assert_eq!((code, &*out), (Some(status), ""), "{err}");
         assert!(err.contains(words), "{err}");
-    }
-}
-
-/// A machine with a public address, whose server announces a private one.
-#[tokio::test]
-async fn a_public_server_that_announces_a_private_address_is_told_so() {
-    let script = "\
-        ip link set lo up; \
-        ip address add 203.0.113.7/32 dev lo; \
-        mkfifo \"$1/started\"; \
-        \"$0\" --listen 203.0.113.7:8080 --open --media-ip 10.9.9.9 --workers 1 > \"$1/started\" & \
-        read -r line < \"$1/started\"; \
-        status=0; \
-        \"$0\" check http://203.0.113.7:8080 --json || status=$?; \
-        kill $!; \
-        exit $status";
-    let folder = TempDir::new().expect("a folder");
-    let mut command = tokio::process::Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let run = command
-        .args(["--net", "sh", "-ec", script, env!("CARGO_BIN_EXE_tertulia")])
-        .arg(folder.path())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(DEADLINE * 2, run)
-        .await
-        .expect("an end")
-        .expect("run");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let rows = json["rows"].as_array().expect("rows");
-    let of = |step: &str| rows.iter().find(|row| row["step"] == step).expect("a row");
-    assert_eq!(of("tls")["code"], "no_tls");
-    let udp = of("udp4");
-    assert_eq!(udp["code"], "only_near_addresses", "{udp}");
-    let advice = udp["advice"].as_str().expect("an advice");
-    for words in ["10.9.9.9 is a private address", "media_ip", "203.0.113.7"] {
-        assert!(advice.contains(words), "{advice}");
     }
 }
