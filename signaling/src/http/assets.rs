@@ -17,6 +17,7 @@ use rust_embed::RustEmbed;
 #[derive(RustEmbed)]
 #[folder = "page"]
 #[include = "index.html"]
+#[include = "check.html"]
 #[include = "client/*.js"]
 #[include = "ui/*"]
 struct Embedded;
@@ -63,6 +64,8 @@ pub(super) async fn serve(
         folder if folder.is_empty() || folder.ends_with('/') => {
             Cow::from(format!("{folder}index.html"))
         }
+        // Without a slash at its end, so that its addresses are relative to the same folder as those of the page.
+        "check" => Cow::from("check.html"),
         path => Cow::from(path),
     };
     let path = &*path;

@@ -294,7 +294,7 @@ async fn nothing_outside_the_folder_is_served() {
 async fn all_of_the_page_is_served_in_types_that_browsers_take() {
     let server = Server::start().await;
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web");
-    let mut paths: Vec<PathBuf> = ["index.html", "client", "ui"]
+    let mut paths: Vec<PathBuf> = ["index.html", "check.html", "client", "ui"]
         .map(|name| web.join(name))
         .into();
     while let Some(path) = paths.pop() {
