@@ -32,7 +32,8 @@ if (address === null) {
         return ["--media-ip", address, "--open", "--ice-tcp", "--turn"];
       },
     });
-    browser = await launch();
+    // What is said of origins without TLS is no complaint about the page.
+    browser = await launch({ also: [`--unsafely-treat-insecure-origin-as-secure=${new URL(server.url).origin}`] });
   });
 
   after(async () => {

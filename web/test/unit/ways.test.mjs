@@ -117,7 +117,10 @@ test("who is refused, or would have to wait, hears so, and leaves no connection"
       constructor(url) {
         super(url);
         sockets.push(this);
-        this.onsaid = (message) => message.type === "join" && this.receive(reply(message));
+        this.onsaid = (message) => {
+          if (message.type === "ping") this.receive({ type: "pong", id: message.id });
+          if (message.type === "join") this.receive(reply(message));
+        };
         queueMicrotask(() => this.open());
       }
     };
