@@ -28,7 +28,7 @@ mod tls;
 mod turn;
 
 pub use addresses::Host;
-pub use command::{CheckUrl, Command, NewKey, NewToken, Source};
+pub use command::{CHECK_TOKEN_VARIABLE, CheckUrl, Command, NewKey, NewToken, Source};
 pub use door::KEYS_VARIABLE;
 pub use environment::{blamed_variable, unknown_variables};
 pub use flags::Flags;

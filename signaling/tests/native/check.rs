@@ -504,6 +504,13 @@ async fn another_programs_answers_are_no_way_in() {
 
 /// Runs the binary, and returns its exit status and what it printed.
 async fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
+    command_with(arguments, &[]).await
+}
+
+async fn command_with(
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (Option<i32>, String, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tertulia"));
     for (name, _) in std::env::vars() {
         if name.starts_with("TERTULIA_") {
@@ -512,6 +519,7 @@ async fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
     }
     let run = command
         .args(arguments)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -560,6 +568,23 @@ async fn the_command_prints_a_table_or_json_and_exits_by_the_outcome() {
     let (status, out, _) = command(&["check", &url, "--token", "x"]).await;
     assert_eq!(status, Some(1), "{out}");
 
+    // A token that others do not see among the arguments of the process.
+    let set = Keys::from_file(keys.as_ref()).expect("keys");
+    let claims = Claims::join("hall", Permissions::listener());
+    let token = set.issue(&claims, DEADLINE * 10, None).expect("a token");
+    let file = folder.path().join("token");
+    std::fs::write(&file, format!("{}\n", token.as_str())).expect("a file");
+    let file = file.to_str().expect("a path");
+    let (status, out, err) = command(&["check", &url, "--token-file", file]).await;
+    assert_eq!((status, &*err), (Some(0), ""), "{out}");
+    let variable = [("TERTULIA_CHECK_TOKEN", token.as_str())];
+    let (status, out, err) = command_with(&["check", &url], &variable).await;
+    assert_eq!((status, &*err), (Some(0), ""), "{out}");
+    assert!(out.contains("room hall") && !out.contains(token.as_str()));
+    let (status, _, err) = command_with(&["check", &url], &[("TERTULIA_CHECK_TOKEN", " ")]).await;
+    assert_eq!(status, Some(1));
+    assert!(err.contains("TERTULIA_CHECK_TOKEN"), "{err}");
+
     for (arguments, status, words) in [
         (&["check"][..], 2, "<URL>"),
         (&["check", "call.example.org"], 2, "https://"),
@@ -577,6 +602,16 @@ async fn the_command_prints_a_table_or_json_and_exits_by_the_outcome() {
             &["check", "https://call.example.org", "--keys", "/none"],
             1,
             "/none",
+        ),
+        (
+            &["check", "https://a.b", "--token-file", "/none"],
+            1,
+            "--token-file /none",
+        ),
+        (
+            &["check", "https://a.b", "--token", "x", "--token-file", keys],
+            2,
+            "--token",
         ),
     ] {
         let (code, out, err) = command(arguments).await;
