@@ -60,6 +60,10 @@ pub(super) async fn serve(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
+    if uri.path() == "/check/" {
+        let beside = [(header::LOCATION, "../check")];
+        return (StatusCode::PERMANENT_REDIRECT, beside).into_response();
+    }
     let path = match uri.path().trim_start_matches('/') {
         folder if folder.is_empty() || folder.ends_with('/') => {
             Cow::from(format!("{folder}index.html"))

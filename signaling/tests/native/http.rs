@@ -314,6 +314,21 @@ async fn all_of_the_page_is_served_in_types_that_browsers_take() {
 }
 
 #[tokio::test]
+async fn the_check_is_beside_the_page() {
+    let server = Server::start().await;
+    let reply = get(server.addr, "/check").await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.headers["content-type"].starts_with("text/html"));
+    assert!(reply.body.contains("ui/check.js"));
+    // Its addresses are relative: those of a folder would lead nowhere.
+    let reply = get(server.addr, "/check/").await;
+    assert_eq!(
+        (reply.status, &*reply.headers["location"]),
+        (308, "../check")
+    );
+}
+
+#[tokio::test]
 async fn the_embedded_page_leaves_tests_and_tools_out() {
     let server = Server::start().await;
     for path in [

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
 
 import { launch, openPage } from "./chromium.mjs";
+import { startWithKeys } from "./keyed-server.mjs";
 import { address, runInside } from "./network.mjs";
 import { Server } from "./server.mjs";
 
@@ -96,6 +97,30 @@ if (address === null) {
     await page.getByRole("heading", { name: "Calls do not work from here" }).waitFor(PATIENCE);
     assert.equal(await page.locator("tr[data-state=blocked]").count(), 3);
     await page.context().close();
+  });
+
+  test("where joins need a token, an invitation link lets the check in, and its token is not shown", async () => {
+    firewall([]);
+    const keyed = await startWithKeys({ host: address, flags: ["--media-ip", address] });
+    try {
+      const token = keyed.token("--room", "hall");
+      const page = await openPage(browser, new URL("check", keyed.server.url).href);
+      await page.getByRole("heading", { name: "An invitation is needed" }).waitFor(PATIENCE);
+      await page.getByLabel("Invitation link").fill(`${keyed.server.url}?room=hall#token=${token}`);
+      await page.getByRole("button", { name: "Check with this link" }).click();
+      await page.getByRole("heading", { name: "Calls work from here" }).waitFor(PATIENCE);
+      assert.deepEqual(await page.locator("tbody tr").evaluateAll((rows) => rows.map(({ dataset }) => dataset.state)), ["reached", "not_offered"]);
+
+      const other = await openPage(browser, new URL(`check#token=${token}`, keyed.server.url).href);
+      await other.getByRole("heading", { name: "Calls work from here" }).waitFor(PATIENCE);
+      for (const { url, html } of [page, other].map((it) => ({ url: it.url(), html: it.content() }))) {
+        assert.ok(!url.includes("token") && !(await html).includes(token));
+      }
+      assert.ok(!keyed.server.log.includes(token));
+      for (const it of [page, other]) await it.context().close();
+    } finally {
+      await keyed.stop();
+    }
   });
 
   test("the page of the call leads to the check", async () => {
