@@ -2,7 +2,12 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    for path in ["page/index.html", "page/client", "page/ui"] {
+    for path in [
+        "page/index.html",
+        "page/check.html",
+        "page/client",
+        "page/ui",
+    ] {
         println!("cargo:rerun-if-changed={path}");
     }
 }

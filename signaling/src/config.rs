@@ -28,11 +28,12 @@ mod tls;
 mod turn;
 
 pub use addresses::Host;
-pub use command::{CheckUrl, Command, NewKey, NewToken, Source};
+pub use command::{CHECK_TOKEN_VARIABLE, CheckUrl, Command, NewKey, NewToken, Source};
 pub use door::KEYS_VARIABLE;
 pub use environment::{blamed_variable, unknown_variables};
 pub use flags::Flags;
 pub use ice_server::{IceSecret, IceServer, TURN_SECRET_VARIABLE};
+pub(crate) use ice_server::{TurnAddress, turn_server};
 
 /// Bytes of a file of settings: far more than all of them take.
 const FILE_BYTES: usize = 1 << 20;

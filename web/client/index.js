@@ -30,6 +30,7 @@ export { isPassing } from "./reconnect.js";
 export { Room } from "./room.js";
 export { OPEN_RULES } from "./rules.js";
 export { summarize } from "./stats.js";
+export { tryWays } from "./ways.js";
 
 /**
  * @typedef {import("./connection.js").RoomOptions} RoomOptions
@@ -68,4 +69,6 @@ export { summarize } from "./stats.js";
  * @typedef {import("./rules.js").Rules} Rules
  * @typedef {import("./stats.js").StreamStats} StreamStats
  * @typedef {import("./views.js").Shown} Shown
+ * @typedef {import("./ways.js").Way} Way
+ * @typedef {import("./ways.js").WayOutcome} WayOutcome
  */

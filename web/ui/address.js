@@ -104,12 +104,17 @@ function secretsIn(hash) {
  * @returns {string} empty if it gives none
  */
 export function nameInToken(token) {
+  const name = claimsOf(token)?.name;
+  return typeof name === "string" ? cleanName(name) : "";
+}
+
+/** @param {string} token @returns {any} null if it cannot be read */
+function claimsOf(token) {
   try {
     const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-    const { name } = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(payload), (char) => char.charCodeAt(0))));
-    return typeof name === "string" ? cleanName(name) : "";
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(payload), (char) => char.charCodeAt(0))));
   } catch {
-    return "";
+    return null;
   }
 }
 
@@ -155,6 +160,30 @@ export function withoutRoom(url) {
   address.searchParams.delete("room");
   address.hash = "";
   return address.href;
+}
+
+/**
+ * The WebSocket beside a page, wherever the server is mounted.
+ *
+ * @param {string} base the page's `document.baseURI`
+ */
+export function signalingUrl(base) {
+  const url = new URL("v1/ws", base);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = "";
+  url.hash = "";
+  return url.href;
+}
+
+/**
+ * The room that a token is for. The server alone knows whether the token is good.
+ *
+ * @param {string} token
+ * @returns {string} empty if it names none, or lets into all
+ */
+export function roomInToken(token) {
+  const room = claimsOf(token)?.tertulia?.room;
+  return typeof room === "string" && room !== "*" ? room : "";
 }
 
 const MOODS = ["quiet", "bright", "amber", "brisk", "gentle", "lively", "mellow", "sunny", "early", "merry"];

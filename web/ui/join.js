@@ -112,6 +112,7 @@ export class JoinPage {
       h("details", { class: "device-choice" }, h("summary", { text: "Choose devices" }), this.#devices.element),
       this.#problem,
       this.#submit,
+      h("a", { class: "check-hint", href: "check", target: "_blank", rel: "noopener", text: "Check my connection" }),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();

@@ -1,5 +1,5 @@
 import { CallError, createKey, explainFault, Preconnection, proposeRoom, readRoom, Room } from "../client/index.js";
-import { inventRoom, nameInToken, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
+import { inventRoom, nameInToken, readAddress, roomLink, signalingUrl, withoutRoom, withoutToken } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
@@ -126,7 +126,7 @@ class App {
     const { token } = this.#address;
     const session = this.#reloaded?.room === roomName ? keptSession(roomName) : null;
     const room = new Room({
-      url: signalingUrl(),
+      url: signalingUrl(document.baseURI),
       room: roomName,
       name,
       audience: "large",
@@ -209,7 +209,7 @@ class App {
   /** A connection for the call that is about to be joined. */
   #preconnect() {
     this.#preconnection?.close();
-    this.#preconnection = new Preconnection(signalingUrl());
+    this.#preconnection = new Preconnection(signalingUrl(document.baseURI));
     return this.#preconnection;
   }
 
@@ -231,15 +231,6 @@ class App {
     for (const [name, value] of new URL(location.href).searchParams) if (name !== "room") link.searchParams.set(name, value);
     history.replaceState(history.state, "", link);
   }
-}
-
-/** The WebSocket beside this page, wherever the server is mounted. */
-function signalingUrl() {
-  const url = new URL("v1/ws", document.baseURI);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.search = "";
-  url.hash = "";
-  return url.href;
 }
 
 /**

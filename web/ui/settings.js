@@ -33,6 +33,8 @@ export class Settings {
         this.#devices.element,
         h("label", { class: "field" }, h("span", { text: "Your name" }), this.#name),
         h("button", { type: "button", class: "plain-button", onclick: onFigures }, icon("stats"), "Show or hide figures (S)"),
+        // In a page of its own: the call goes on.
+        h("a", { class: "plain-button", href: "check", target: "_blank", rel: "noopener" }, "Check my connection"),
         h("button", { class: "primary", value: "done", text: "Done" }),
       ),
     );

@@ -71,7 +71,7 @@ fn valid(version: &str, shown: &Shown, now: i64) -> Row {
     }
 }
 
-fn of_fault(host: &str, shown: &Shown, fault: &Fault) -> (&'static str, String) {
+pub(super) fn of_fault(host: &str, shown: &Shown, fault: &Fault) -> (&'static str, String) {
     match fault {
         Fault::Expired => (
             "certificate_expired",

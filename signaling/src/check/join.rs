@@ -23,7 +23,7 @@ use super::report::{NEEDS_TOKEN, Row, Step};
 use super::target::Target;
 use crate::access::{ROOM_ANY, Token};
 use crate::protocol::native::{
-    self, Audience, ClientFrame, ClientMessage, Join, Refusal, ServerMessage, VERSION,
+    self, Audience, ClientFrame, ClientMessage, IceServer, Join, Refusal, ServerMessage, VERSION,
 };
 
 /// Bytes of a message: those of a welcome to a full room with much chat.
@@ -103,8 +103,8 @@ pub(super) fn upgrade_row(target: &Target, outcome: &Result<Answer, Unanswered>)
 /// The outcome of a join.
 #[derive(Debug)]
 pub(super) enum Entered {
-    /// The answer to the offer.
-    Answered(String),
+    /// The answer to the offer, and what the welcome before it says of TURN.
+    Answered(String, Vec<IceServer>),
     Refused(Refusal),
     /// A moderator has to let in.
     Waits,
@@ -142,6 +142,7 @@ impl Socket {
             views: Vec::new(),
         });
         let mut entered = Entered::Unanswered;
+        let mut servers = Vec::new();
         match self {
             Self::WebSocket(socket) => {
                 let frame = ClientFrame {
@@ -161,15 +162,17 @@ impl Socket {
                     };
                     // What is no message of this version is passed over.
                     let message = ServerMessage::read(&text).unwrap_or(ServerMessage::Unknown);
-                    if entered.take(message) {
+                    if entered.take(message, &mut servers) {
                         break;
                     }
                 }
             }
             Self::Polls(polls) => {
-                let is_last = |message: &ServerMessage| Entered::Unanswered.take(message.clone());
+                let is_last = |message: &ServerMessage| {
+                    Entered::Unanswered.take(message.clone(), &mut Vec::new())
+                };
                 for message in polls.exchange(way, message, until, is_last).await {
-                    if entered.take(message) {
+                    if entered.take(message, &mut servers) {
                         break;
                     }
                 }
@@ -201,9 +204,13 @@ impl Socket {
 
 impl Entered {
     /// Takes a message of the server; true for the last one.
-    fn take(&mut self, message: ServerMessage) -> bool {
+    fn take(&mut self, message: ServerMessage, servers: &mut Vec<IceServer>) -> bool {
         *self = match message {
-            ServerMessage::Answer(answer) => Self::Answered(answer.sdp),
+            ServerMessage::Welcome(welcome) => {
+                *servers = welcome.ice_servers;
+                return false;
+            }
+            ServerMessage::Answer(answer) => Self::Answered(answer.sdp, std::mem::take(servers)),
             ServerMessage::Error(refusal) => Self::Refused(refusal),
             ServerMessage::Wait => Self::Waits,
             _ => return false,
@@ -217,7 +224,7 @@ pub(super) fn row(room: &str, had_token: bool, entered: &Entered) -> (Row, Optio
     let step = Step::Join;
     let failed = |code, advice: &str| (Row::failed(step, code, advice), None);
     match entered {
-        Entered::Answered(sdp) => match Ways::read(sdp) {
+        Entered::Answered(sdp, _) => match Ways::read(sdp) {
             Some(ways) if ways.candidates.is_empty() => failed(
                 "no_candidates",
                 "The server announces no address for media: set media_ip to the address that clients reach.",

@@ -19,6 +19,8 @@ mod stun;
 mod table;
 mod target;
 mod tls;
+mod turn;
+mod turn_rows;
 mod way;
 
 use std::net::SocketAddr;
@@ -31,8 +33,9 @@ pub use report::{Outcome, Report, Row, Seen, Step, Verdict};
 pub use target::Target;
 
 use crate::access::Token;
+use crate::protocol::native::IceServer;
 use connection::Way;
-use join::Socket;
+use join::{Entered, Socket};
 use offer::{Offer, Ways};
 use reach::Unreached;
 use report::NOT_TRIED;
@@ -46,7 +49,7 @@ const MEDIA: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_secs(3);
 
 /// The steps in their order.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 15] = [
     Step::Name,
     Step::Tcp,
     Step::Tls,
@@ -59,6 +62,9 @@ const STEPS: [Step; 12] = [
     Step::Udp4,
     Step::Udp6,
     Step::IceTcp,
+    Step::TurnUdp,
+    Step::TurnTcp,
+    Step::TurnTls,
 ];
 
 /// How a check is done.
@@ -79,16 +85,10 @@ pub struct Options {
 ///
 /// A sentence: [`Options::authorities`] cannot be read.
 pub async fn run(target: &Target, options: &Options) -> Result<Report, String> {
-    let tls = match target.is_secure() {
-        true => {
-            let own = options.authorities.clone();
-            let insecure = options.insecure;
-            // The system's certificates are files.
-            let read = tokio::task::spawn_blocking(move || Tls::new(own.as_deref(), insecure));
-            Some(read.await.map_err(|error| error.to_string())??)
-        }
-        false => None,
-    };
+    let (own, insecure) = (options.authorities.clone(), options.insecure);
+    // The system's certificates are files. A server without TLS may name a TURN server with it.
+    let read = tokio::task::spawn_blocking(move || Tls::new(own.as_deref(), insecure));
+    let tls = read.await.map_err(|error| error.to_string())??;
     let mut check = Check {
         target: target.clone(),
         until: Instant::now() + BEFORE_MEDIA,
@@ -106,6 +106,15 @@ struct Check {
     rows: Vec<Row>,
 }
 
+/// A room that was joined.
+struct Inside {
+    offer: Offer,
+    ways: Ways,
+    /// STUN and TURN servers that the welcome names.
+    servers: Vec<IceServer>,
+    socket: Socket,
+}
+
 impl Check {
     /// The time for the next thing.
     fn within(&self) -> Duration {
@@ -117,10 +126,11 @@ impl Check {
     }
 
     /// Tries one thing after the other, until one fails that all others need.
-    async fn run(&mut self, tls: Option<Tls>, token: Option<Token>) -> Option<()> {
+    async fn run(&mut self, tls: Tls, token: Option<Token>) -> Option<()> {
         let (to, tcp) = self.reach().await?;
-        if let Some(tls) = &tls {
-            self.shake(tls, tcp).await?;
+        let is_secure = self.target.is_secure();
+        if is_secure {
+            self.shake(&tls, tcp).await?;
         } else {
             drop(tcp);
             self.tell(certificate::without(to.ip()), Instant::now());
@@ -128,12 +138,22 @@ impl Check {
         let way = Way {
             target: self.target.clone(),
             to,
-            tls,
+            tls: is_secure.then(|| tls.clone()),
         };
         self.pages(&way).await?;
-        let (offer, ways, socket) = self.enter(&way, token).await?;
-        let trials = probe::all(&ways, &offer.ufrag, MEDIA).await;
-        self.rows.extend(way::rows(&trials, to.ip()));
+        let Inside {
+            offer,
+            ways,
+            servers,
+            socket,
+        } = self.enter(&way, token).await?;
+        let (trials, relays) = tokio::join!(
+            probe::all(&ways, &offer.ufrag, MEDIA),
+            turn::all(&servers, &ways, &offer.ufrag, &tls, MEDIA),
+        );
+        let relay = turn_rows::way_in(&relays);
+        self.rows.extend(way::rows(&trials, to.ip(), relay));
+        self.rows.extend(turn_rows::rows(&relays));
         socket.leave(&way).await;
         Some(())
     }
@@ -195,7 +215,7 @@ impl Check {
     }
 
     /// Tries each kind of socket, and joins over the first that there is.
-    async fn enter(&mut self, way: &Way, token: Option<Token>) -> Option<(Offer, Ways, Socket)> {
+    async fn enter(&mut self, way: &Way, token: Option<Token>) -> Option<Inside> {
         let begun = Instant::now();
         let upgraded = join::upgrade(way, self.within()).await;
         let row = match &upgraded {
@@ -228,9 +248,14 @@ impl Check {
             .await;
         let (row, ways) = join::row(&room, had_token, &entered);
         self.tell(row, begun);
-        match ways {
-            Some(ways) => Some((offer, ways, socket)),
-            None => {
+        match (ways, entered) {
+            (Some(ways), Entered::Answered(_, servers)) => Some(Inside {
+                offer,
+                ways,
+                servers,
+                socket,
+            }),
+            _ => {
                 socket.leave(way).await;
                 None
             }
@@ -284,6 +309,7 @@ mod tests {
             include_str!("over_http.rs"),
             include_str!("join.rs"),
             include_str!("way.rs"),
+            include_str!("turn_rows.rs"),
         ] {
             for code in codes(source) {
                 count += 1;

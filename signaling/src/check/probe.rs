@@ -14,11 +14,11 @@ use super::reach::Unreached;
 use super::stun::{Check, Reply};
 
 /// Time to the first repetition, which then doubles (RFC 8489 section 6.2.1).
-const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of a datagram or frame that is read: more than any answer to a check has.
-const MESSAGE_BYTES: usize = 2_048;
+pub(super) const MESSAGE_BYTES: usize = 2_048;
 /// Messages that are read on one way while its answer is awaited.
-const MESSAGES: usize = 64;
+pub(super) const MESSAGES: usize = 64;
 
 /// The outcome of a way in.
 #[derive(Clone, PartialEq, Eq, Debug)]

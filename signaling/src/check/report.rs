@@ -37,6 +37,12 @@ pub enum Step {
     Udp6,
     /// Media over TCP (RFC 6544).
     IceTcp,
+    /// Media by way of TURN, which is asked over UDP.
+    TurnUdp,
+    /// Media by way of TURN over TCP.
+    TurnTcp,
+    /// Media by way of TURN over TLS.
+    TurnTls,
 }
 
 impl Step {
@@ -55,12 +61,18 @@ impl Step {
             Self::Udp4 => "udp4",
             Self::Udp6 => "udp6",
             Self::IceTcp => "ice_tcp",
+            Self::TurnUdp => "turn_udp",
+            Self::TurnTcp => "turn_tcp",
+            Self::TurnTls => "turn_tls",
         }
     }
 
     /// Whether it is a way in for media.
     pub fn is_way(self) -> bool {
-        matches!(self, Self::Udp4 | Self::Udp6 | Self::IceTcp)
+        matches!(
+            self,
+            Self::Udp4 | Self::Udp6 | Self::IceTcp | Self::TurnUdp | Self::TurnTcp | Self::TurnTls
+        )
     }
 }
 
@@ -330,6 +342,9 @@ mod tests {
             Step::Udp4,
             Step::Udp6,
             Step::IceTcp,
+            Step::TurnUdp,
+            Step::TurnTcp,
+            Step::TurnTls,
         ] {
             assert_eq!(serde_json::json!(step), step.as_str());
         }

@@ -84,22 +84,39 @@ impl Tls {
         let watch = Arc::new(Watch {
             // Without roots there is none.
             real: real.build().ok(),
-            provider: provider.clone(),
+            provider,
             insecure,
             shown: Mutex::new(None),
         });
-        let config = ClientConfig::builder_with_provider(provider)
+        Self::watched_by(watch, &[b"http/1.1"])
+    }
+
+    fn watched_by(watch: Arc<Watch>, protocols: &[&[u8]]) -> Result<Self, String> {
+        let config = ClientConfig::builder_with_provider(watch.provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         let mut config = config
             .dangerous()
             .with_custom_certificate_verifier(watch.clone())
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             watch,
         })
+    }
+
+    /// One that trusts the same authorities, and has seen no certificate: for connections beside each other. It names no
+    /// protocol, as browsers do for TURN.
+    pub(super) fn anew(&self) -> Self {
+        let watch = Watch {
+            real: self.watch.real.clone(),
+            provider: self.watch.provider.clone(),
+            insecure: self.watch.insecure,
+            shown: Mutex::new(None),
+        };
+        // The provider was good for the first.
+        Self::watched_by(Arc::new(watch), &[]).unwrap_or_else(|_| self.clone())
     }
 
     pub(super) fn connector(&self) -> &TlsConnector {

@@ -8,9 +8,10 @@ use super::reach::{Unreached, family};
 use super::report::{Row, Seen, Step};
 use super::scope::Scope;
 
-/// The rows of all ways. `reached` is the address at which the page was reached.
-pub(super) fn rows(trials: &[Trial], reached: IpAddr) -> Vec<Row> {
-    let facts = Facts::new(trials, reached);
+/// The rows of the ways to an address for media. `reached` is the address at which the page was reached, `relay` the place
+/// of TURN that leads to media, if any does.
+pub(super) fn rows(trials: &[Trial], reached: IpAddr, relay: Option<String>) -> Vec<Row> {
+    let facts = Facts::new(trials, reached, relay);
     let mut rows: Vec<Row> = trials.iter().map(|trial| facts.row(trial)).collect();
     // Stable: in the server's order.
     rows.sort_by_key(|row| match row.step {
@@ -33,6 +34,8 @@ struct Facts {
     reached: IpAddr,
     /// The ports of TCP over which media gets through.
     over_tcp: Option<u16>,
+    /// The place of TURN that leads to media.
+    relay: Option<String>,
     /// Steps of which an address that reaches as far as the page's is announced.
     far: Vec<Step>,
 }
@@ -46,10 +49,11 @@ fn step(trial: &Trial) -> Step {
 }
 
 impl Facts {
-    fn new(trials: &[Trial], reached: IpAddr) -> Self {
+    fn new(trials: &[Trial], reached: IpAddr, relay: Option<String>) -> Self {
         let mut facts = Self {
             reached,
             over_tcp: None,
+            relay,
             far: Vec::new(),
         };
         for trial in trials {
@@ -115,9 +119,10 @@ impl Facts {
     fn udp(&self, trial: &Trial, tried: &Tried) -> Row {
         let step = step(trial);
         let (ip, port) = (trial.candidate.address.ip(), trial.candidate.address.port());
-        let meanwhile = match self.over_tcp {
-            Some(tcp) => format!("; until then people get in over TCP port {tcp}"),
-            None => String::new(),
+        let meanwhile = match (self.over_tcp, &self.relay) {
+            (Some(tcp), _) => format!("; until then people get in over TCP port {tcp}"),
+            (None, Some(relay)) => format!("; until then people get in by TURN on {relay}"),
+            (None, None) => String::new(),
         };
         let other = match ip == self.reached {
             true => String::new(),
@@ -246,7 +251,7 @@ mod tests {
 
     /// Steps, codes and what is told, of trials whose page is at `reached`.
     fn told(reached: &str, trials: &[Trial]) -> Vec<(&'static str, &'static str, String)> {
-        let rows = rows(trials, reached.parse().expect("an address"));
+        let rows = rows(trials, reached.parse().expect("an address"), None);
         let told = rows.into_iter().map(|row| {
             assert_eq!(row.verdict == Verdict::Ok, row.advice.is_none());
             (row.step.as_str(), row.code, row.advice.unwrap_or(row.found))
@@ -316,6 +321,12 @@ mod tests {
             "{said}"
         );
         assert_eq!((told[1].0, told[1].1), ("ice_tcp", "ok"));
+
+        let udp = trial(Protocol::Udp, "203.0.113.7:10000", Tried::Silent);
+        let relay = Some("TCP port 443 of call.example.org".to_owned());
+        let rows = rows(&[udp], "203.0.113.7".parse().expect("an address"), relay);
+        let said = rows[0].advice.as_ref().expect("an advice");
+        assert!(said.contains("get in by TURN on TCP port 443 of"), "{said}");
     }
 
     #[test]
@@ -331,7 +342,7 @@ mod tests {
             ("[::ffff:10.0.0.9]:4000", "no NAT", false),
         ] {
             let trials = [trial(Protocol::Udp, "203.0.113.7:1", answered(mapped))];
-            let rows = rows(&trials, "203.0.113.7".parse().expect("an address"));
+            let rows = rows(&trials, "203.0.113.7".parse().expect("an address"), None);
             assert!(rows[0].found.contains(words), "{}", rows[0].found);
             assert_eq!(rows[0].seen.as_ref().map(|seen| seen.nat), Some(nat));
         }

@@ -1,5 +1,6 @@
 //! Commands of the binary besides serving: new access tokens and keys, and the check of a server.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::access::{Claims, ROOM_ANY, TOKEN_ID_BYTES, Token};
 use crate::check::Target;
 use crate::hooks::Permissions;
-use crate::names;
+use crate::{files, names};
 
 /// Longest validity: longer than any key should be used.
 const LONGEST_DAYS: u64 = 3_660;
@@ -87,9 +88,13 @@ pub struct CheckUrl {
     /// Address of its page, such as https://call.example.org
     #[arg(value_name = "URL")]
     pub url: Target,
-    /// Access token for the join [default: one by --keys, if that is given]
+    /// Access token for the join, which others see among the arguments of the process; a file or TERTULIA_CHECK_TOKEN
+    /// hides it [default: one by --keys, if that is given]
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<Token>,
+    /// File with the access token for the join
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
@@ -112,6 +117,39 @@ pub enum Source {
     Screen,
     /// Nothing
     None,
+}
+
+/// The environment variable with the access token of a check, in place of [`CheckUrl::token`].
+pub const CHECK_TOKEN_VARIABLE: &str = "TERTULIA_CHECK_TOKEN";
+/// Bytes of a file with a token. The server reads no longer one, and a line may end it.
+const TOKEN_FILE_BYTES: usize = 8_192;
+
+impl CheckUrl {
+    /// The access token: of the flag, its file, or the value of [`CHECK_TOKEN_VARIABLE`].
+    ///
+    /// # Errors
+    ///
+    /// A sentence: the file cannot be read, or has no token.
+    pub fn access_token(&self, variable: Option<&OsStr>) -> Result<Option<Token>, String> {
+        let (from, text) = match (&self.token, &self.token_file, variable) {
+            (Some(token), _, _) => return Ok(Some(token.clone())),
+            (None, Some(path), _) => {
+                let from = format!("--token-file {}", path.display());
+                let read = files::read_text(path, TOKEN_FILE_BYTES);
+                let text = read.map_err(|error| format!("{from}: {error}"))?;
+                (from, text)
+            }
+            (None, None, Some(text)) => {
+                let text = text.to_string_lossy().into_owned();
+                (CHECK_TOKEN_VARIABLE.to_owned(), text)
+            }
+            (None, None, None) => return Ok(None),
+        };
+        match text.trim() {
+            "" => Err(format!("{from}: there is no token in it")),
+            token => Ok(Some(Token::from(token))),
+        }
+    }
 }
 
 impl NewToken {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use clap::CommandFactory;
 use clap::error::ContextKind;
 
-use super::{Flags, KEYS_VARIABLE, TURN_SECRET_VARIABLE};
+use super::{CHECK_TOKEN_VARIABLE, Flags, KEYS_VARIABLE, TURN_SECRET_VARIABLE};
 
 const PREFIX: &str = "TERTULIA_";
 /// Keys that only the file has.
@@ -20,7 +20,7 @@ pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let known: Vec<String> = command
         .get_arguments()
         .filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned))
-        .chain([KEYS_VARIABLE, TURN_SECRET_VARIABLE].map(str::to_owned))
+        .chain([CHECK_TOKEN_VARIABLE, KEYS_VARIABLE, TURN_SECRET_VARIABLE].map(str::to_owned))
         .collect();
     let mut unknown: Vec<String> = names
         .filter(|name| name.starts_with(PREFIX))
@@ -110,6 +110,7 @@ mod tests {
             "TERTULIA_KEYS",
             "TERTULIA_KEYS_FILE",
             "TERTULIA_TURN_SECRET",
+            "TERTULIA_CHECK_TOKEN",
             "TERTULIA_OPEN",
             "TERTULIA_PORT",
             "TERTULIA_PORT_8080_TCP_ADDR",

@@ -19,6 +19,7 @@ use crate::files;
 pub use secret::IceSecret;
 pub(super) use url::stun_server;
 use url::{Scheme, Url};
+pub(crate) use url::{TurnAddress, turn_server};
 
 /// A STUN server, or a TURN server with either one user for everybody (`username`, `credential`), or a secret by which
 /// each participant is given a user of its own, for a time.

@@ -17,6 +17,7 @@ use rust_embed::RustEmbed;
 #[derive(RustEmbed)]
 #[folder = "page"]
 #[include = "index.html"]
+#[include = "check.html"]
 #[include = "client/*.js"]
 #[include = "ui/*"]
 struct Embedded;
@@ -59,10 +60,16 @@ pub(super) async fn serve(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
+    if uri.path() == "/check/" {
+        let beside = [(header::LOCATION, "../check")];
+        return (StatusCode::PERMANENT_REDIRECT, beside).into_response();
+    }
     let path = match uri.path().trim_start_matches('/') {
         folder if folder.is_empty() || folder.ends_with('/') => {
             Cow::from(format!("{folder}index.html"))
         }
+        // Without a slash at its end, so that its addresses are relative to the same folder as those of the page.
+        "check" => Cow::from("check.html"),
         path => Cow::from(path),
     };
     let path = &*path;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tertulia_signaling::access::{Claims, Keys, Token, new_token_id};
 use tertulia_signaling::check::{self, Options};
-use tertulia_signaling::config::CheckUrl;
+use tertulia_signaling::config::{CHECK_TOKEN_VARIABLE, CheckUrl};
 use tertulia_signaling::hooks::Permissions;
 
 /// Validity of a token for one check, with some difference between two clocks.
@@ -19,8 +19,10 @@ const VALID: Duration = Duration::from_secs(120);
 pub(crate) async fn report(wanted: &CheckUrl, keys: Option<&Path>) -> Result<(String, u8), String> {
     let mut options = Options::default();
     options.insecure = wanted.insecure;
-    options.token = match (&wanted.token, keys) {
-        (Some(token), _) => Some(token.clone()),
+    let variable = std::env::var_os(CHECK_TOKEN_VARIABLE);
+    let given = wanted.access_token(variable.as_deref())?;
+    options.token = match (given, keys) {
+        (Some(token), _) => Some(token),
         (None, Some(keys)) => Some(own_token(keys)?),
         (None, None) => None,
     };

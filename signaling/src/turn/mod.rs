@@ -19,8 +19,10 @@
 //! | `allocation` | permissions and channels of one allocation, with their times |
 //! | `server` | the state that all connections share, and its counts |
 //! | `session` | one connection: requests in, answers out |
+//! | `client` | the other side, for `tertulia check` |
 
 mod allocation;
+mod client;
 mod frames;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzz;
@@ -35,7 +37,8 @@ mod stun;
 mod testing;
 mod users;
 
-pub(crate) use frames::{Frames, Unreadable};
+pub(crate) use client::{Client, Heard};
+pub(crate) use frames::{Frame, Frames, Unreadable};
 pub(crate) use peers::Peers;
 pub(crate) use server::{Refusal, Turn, TurnCounts};
 pub(crate) use session::{Session, Step};

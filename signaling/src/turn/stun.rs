@@ -210,16 +210,32 @@ impl<'a> Message<'a> {
 
     /// All peers in front of MESSAGE-INTEGRITY; an item is none where the address cannot be.
     pub(super) fn peers(&self) -> impl Iterator<Item = Option<SocketAddr>> {
-        let end = self.integrity.map_or(self.bytes.len(), |(_, at)| at);
-        let mut at = HEADER;
-        let attributes = std::iter::from_fn(move || {
-            let found = attribute(self.bytes.get(..end)?, at)?;
-            at += ATTRIBUTE_HEADER + found.1.len().next_multiple_of(4);
-            Some(found)
-        });
-        attributes
+        self.attributes()
             .filter(|(kind, _)| *kind == XOR_PEER_ADDRESS)
             .map(|(_, value)| address(value, &self.transaction))
+    }
+
+    /// The value of the first attribute of a kind, in front of MESSAGE-INTEGRITY.
+    pub(super) fn value_of(&self, wanted: u16) -> Option<&'a [u8]> {
+        let mut attributes = self.attributes();
+        attributes.find_map(|(kind, value)| (kind == wanted).then_some(value))
+    }
+
+    /// The address in the first attribute of a kind, in front of MESSAGE-INTEGRITY.
+    pub(super) fn address_of(&self, wanted: u16) -> Option<SocketAddr> {
+        address(self.value_of(wanted)?, &self.transaction)
+    }
+
+    /// Kinds and values in front of MESSAGE-INTEGRITY.
+    fn attributes(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+        let bytes = self.bytes;
+        let end = self.integrity.map_or(bytes.len(), |(_, at)| at);
+        let mut at = HEADER;
+        std::iter::from_fn(move || {
+            let found = attribute(bytes.get(..end)?, at)?;
+            at += ATTRIBUTE_HEADER + found.1.len().next_multiple_of(4);
+            Some(found)
+        })
     }
 
     /// Whether there is MESSAGE-INTEGRITY, right or not.

@@ -144,7 +144,7 @@ impl fmt::Debug for Credentials {
 
 /// The key of long-term credentials (RFC 8489 section 9.2.2). Browsers know no better digest than MD5 here; the password
 /// is random, so that no list of words helps.
-pub(super) fn long_term_key(username: &str, realm: &str, password: &str) -> Key {
+pub(super) fn long_term_key(username: &str, realm: impl AsRef<[u8]>, password: &str) -> Key {
     let digest = Md5::new()
         .chain_update(username)
         .chain_update(":")

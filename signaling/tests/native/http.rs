@@ -294,7 +294,7 @@ async fn nothing_outside_the_folder_is_served() {
 async fn all_of_the_page_is_served_in_types_that_browsers_take() {
     let server = Server::start().await;
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web");
-    let mut paths: Vec<PathBuf> = ["index.html", "client", "ui"]
+    let mut paths: Vec<PathBuf> = ["index.html", "check.html", "client", "ui"]
         .map(|name| web.join(name))
         .into();
     while let Some(path) = paths.pop() {
@@ -311,6 +311,21 @@ async fn all_of_the_page_is_served_in_types_that_browsers_take() {
             assert_ne!(kind, "application/octet-stream", "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_check_is_beside_the_page() {
+    let server = Server::start().await;
+    let reply = get(server.addr, "/check").await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.headers["content-type"].starts_with("text/html"));
+    assert!(reply.body.contains("ui/check.js"));
+    // Its addresses are relative: those of a folder would lead nowhere.
+    let reply = get(server.addr, "/check/").await;
+    assert_eq!(
+        (reply.status, &*reply.headers["location"]),
+        (308, "../check")
+    );
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ mod addresses;
 mod admission;
 mod bot;
 mod check;
+mod check_network;
+mod check_turn;
 mod choice;
 mod client;
 mod codecs;

@@ -88,6 +88,33 @@ pub(in crate::config) fn stun_server(text: &str) -> Result<(String, u16), String
     Ok((host.to_owned(), url.port))
 }
 
+/// A TURN server, as a client asks it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct TurnAddress {
+    /// Without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) is_tls: bool,
+    /// Whether it is asked over TCP; with TLS over UDP it is DTLS.
+    pub(crate) is_tcp: bool,
+}
+
+/// The TURN server at an address; none for STUN.
+///
+/// # Errors
+///
+/// A clause that follows the address.
+pub(crate) fn turn_server(text: &str) -> Result<Option<TurnAddress>, String> {
+    let url = Url::parse(text)?;
+    let host = url.host.trim_start_matches('[').trim_end_matches(']');
+    Ok((url.scheme == Scheme::Turn).then(|| TurnAddress {
+        host: host.to_owned(),
+        port: url.port,
+        is_tls: url.is_tls,
+        is_tcp: url.is_tcp,
+    }))
+}
+
 fn transport<'a>(
     scheme: Scheme,
     query: Option<&'a str>,
