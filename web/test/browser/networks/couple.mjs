@@ -92,7 +92,7 @@ export async function wayOf() {
   const words = local && remote ? `${local.candidateType} ${local.relayProtocol ?? local.protocol} -> ${remote.address}:${remote.port}` : "";
   return {
     path: server?.path ?? null,
-    seenAt: server?.remote_addr ?? null,
+    seenAt: server?.remoteAddr ?? null,
     pair: words,
     id: window.tertulia?.participantId ?? null,
     transports: window.connections.length,

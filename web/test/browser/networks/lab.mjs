@@ -23,7 +23,9 @@ import { Names } from "./names.mjs";
 const LAN = { browsers: ["198.51.100.10/24"], router: ["198.51.100.1/24", "2001:db8:1::1/64"] };
 const LAN_6 = "2001:db8:1::10/64";
 const WAN = { router: ["203.0.113.1/24", "2001:db8:2::1/64"], servers: ["203.0.113.10/24", "203.0.113.20/24", "203.0.113.30/24", "2001:db8:2::10/64"] };
-/** A network that the browsers can name for themselves only. */
+/** The router looks for neighbours by this one when it passes on what others send over IPv6. */
+const LINK_LOCAL = "fe80::1/64";
+/** Where the DNS server of the browsers is. It stays there whatever becomes of their network. */
 const RESOLVER = "127.0.0.1";
 
 /** The sites that the browsers may go to. Each is a server, by a name of its own. */
@@ -37,9 +39,9 @@ export class Lab {
   #folder = mkdtempSync(join(tmpdir(), "tertulia-networks-"));
   /** Ends what was started, the last first. @type {(() => Promise<unknown>)[]} */
   #ends = [];
-  /** Where what the browsers send goes to others by way of. @type {Machine} */
-  #router;
   /** @type {Machine} */
+  #router;
+  /** The machine of all servers. @type {Machine} */
   #far;
   /** @type {{ cert: string, key: string }} */
   #site;
@@ -111,8 +113,8 @@ export class Lab {
     [this.#router, this.#far] = await Promise.all([this.#machine(), this.#machine()]);
     // Its ends lie both here; the ways that it has to everywhere are ours now.
     here.ip("link delete call0");
-    link({ machine: here, name: "lan", addresses: [] }, { machine: this.#router, name: "lan", addresses: LAN.router });
-    link({ machine: this.#router, name: "wan", addresses: WAN.router }, { machine: this.#far, name: "wan", addresses: WAN.servers });
+    link({ machine: here, name: "lan", addresses: [] }, { machine: this.#router, name: "lan", addresses: [...LAN.router, LINK_LOCAL] });
+    link({ machine: this.#router, name: "wan", addresses: [...WAN.router, LINK_LOCAL] }, { machine: this.#far, name: "wan", addresses: WAN.servers });
     this.#router.forward();
     this.speakOnly(4);
     for (const address of WAN.router) this.#far.ip(`${address.includes(":") ? "-6 " : ""}route add default via ${address.split("/")[0]} dev wan`);
