@@ -1,7 +1,8 @@
 /**
  * Browsers, a router and servers, each with a network of its own:
  *
- *     browsers (here) --lan-- router --wan-- servers
+ *     browsers (here) --lan-- router --wan-- the server
+ *                             router --edge- servers behind proxies that end TLS
  *
  * The router has no rules at first. Nothing is left on the machine, however the tests end.
  */
@@ -16,13 +17,14 @@ import { CHROMIUM, launch, SLOW_CAMERA } from "../chromium.mjs";
 import { FIREFOX, launchFirefox } from "../firefox.mjs";
 import { Server } from "../server.mjs";
 import { Authority } from "./authority.mjs";
-import { Machine, addAddress, here, link, run } from "./machines.mjs";
+import { Machine, addAddress, addRoute, here, link, run } from "./machines.mjs";
 import { Names } from "./names.mjs";
 
 /** Addresses of documentation (RFC 5737, RFC 3849), which nobody has. */
 const LAN = { browsers: ["198.51.100.10/24"], router: ["198.51.100.1/24", "2001:db8:1::1/64"] };
 const LAN_6 = "2001:db8:1::10/64";
-const WAN = { router: ["203.0.113.1/24", "2001:db8:2::1/64"], servers: ["203.0.113.10/24", "203.0.113.20/24", "203.0.113.30/24", "2001:db8:2::10/64"] };
+const WAN = { router: ["203.0.113.1/24", "2001:db8:2::1/64"], servers: ["203.0.113.10/24", "2001:db8:2::10/64"] };
+const EDGE = { router: ["192.0.2.1/24"], servers: ["192.0.2.20/24", "192.0.2.30/24"] };
 /** The router looks for neighbours by this one when it passes on what others send over IPv6. */
 const LINK_LOCAL = "fe80::1/64";
 /** Where the DNS server of the browsers is. It stays there whatever becomes of their network. */
@@ -31,8 +33,8 @@ const RESOLVER = "127.0.0.1";
 /** The sites that the browsers may go to. Each is a server, by a name of its own. */
 export const SITES = {
   direct: { name: "call.test", addresses: ["203.0.113.10", "2001:db8:2::10"], mediaPort: 10_000 },
-  proxied: { name: "proxied.test", addresses: ["203.0.113.20"], mediaPort: 10_100, innerPort: 8_020 },
-  named: { name: "named.test", addresses: ["203.0.113.30"], mediaPort: 10_200, innerPort: 8_030 },
+  proxied: { name: "proxied.test", addresses: ["192.0.2.20"], mediaPort: 10_100, innerPort: 8_020 },
+  named: { name: "named.test", addresses: ["192.0.2.30"], mediaPort: 10_200, innerPort: 8_030 },
 };
 
 export class Lab {
@@ -41,8 +43,10 @@ export class Lab {
   #ends = [];
   /** @type {Machine} */
   #router;
-  /** The machine of all servers. @type {Machine} */
-  #far;
+  /** The machine of the server that has no proxy. @type {Machine} */
+  #direct;
+  /** That of the others. @type {Machine} */
+  #edge;
   /** @type {{ cert: string, key: string }} */
   #site;
   /** That of the browsers' addresses. @type {4 | 6 | null} */
@@ -82,8 +86,7 @@ export class Lab {
     this.#family = family;
     here.ip("address flush dev lan");
     for (const address of family === 4 ? LAN.browsers : [LAN_6]) addAddress(here, "lan", address);
-    const gateway = LAN.router.map((address) => address.split("/")[0]).find((address) => address.includes(":") === (family === 6));
-    here.ip(`-${family} route add default via ${gateway} dev lan`);
+    addRoute(here, "lan", LAN.router.find((address) => address.includes(":") === (family === 6)));
   }
 
   /** Has a server at a site, from now on. @param {keyof typeof SITES} site */
@@ -94,12 +97,12 @@ export class Lab {
     const url = `https://${addresses[0]}/`;
     if (innerPort === undefined) {
       const flags = [...common, "--ice-tcp", "--tls-cert", this.#site.cert, "--tls-key", this.#site.key];
-      this.servers[site] = await Server.startThere({ prefix: this.#far.prefix, listen: "[::]:443", url, flags });
+      this.servers[site] = await Server.startThere({ prefix: this.#direct.prefix, listen: "[::]:443", url, flags });
     } else {
       const isNamed = site === "named";
       await this.#startProxy(addresses[0], innerPort, isNamed);
       const flags = [...common, "--turn-address", `turns:${name}:443`, ...(isNamed ? ["--trusted-proxy", "127.0.0.1", "--proxy-protocol"] : [])];
-      this.servers[site] = await Server.startThere({ prefix: this.#far.prefix, listen: `127.0.0.1:${innerPort}`, url, flags });
+      this.servers[site] = await Server.startThere({ prefix: this.#edge.prefix, listen: `127.0.0.1:${innerPort}`, url, flags });
     }
     this.#ends.push(() => this.servers[site].stop());
   }
@@ -110,14 +113,16 @@ export class Lab {
   }
 
   async #start() {
-    [this.#router, this.#far] = await Promise.all([this.#machine(), this.#machine()]);
+    [this.#router, this.#direct, this.#edge] = await Promise.all([this.#machine(), this.#machine(), this.#machine()]);
     // Its ends lie both here; the ways that it has to everywhere are ours now.
     here.ip("link delete call0");
     link({ machine: here, name: "lan", addresses: [] }, { machine: this.#router, name: "lan", addresses: [...LAN.router, LINK_LOCAL] });
-    link({ machine: this.#router, name: "wan", addresses: [...WAN.router, LINK_LOCAL] }, { machine: this.#far, name: "wan", addresses: WAN.servers });
+    link({ machine: this.#router, name: "wan", addresses: [...WAN.router, LINK_LOCAL] }, { machine: this.#direct, name: "wan", addresses: WAN.servers });
+    link({ machine: this.#router, name: "edge", addresses: EDGE.router }, { machine: this.#edge, name: "edge", addresses: EDGE.servers });
     this.#router.forward();
     this.speakOnly(4);
-    for (const address of WAN.router) this.#far.ip(`${address.includes(":") ? "-6 " : ""}route add default via ${address.split("/")[0]} dev wan`);
+    for (const address of WAN.router) addRoute(this.#direct, "wan", address);
+    for (const address of EDGE.router) addRoute(this.#edge, "edge", address);
     const names = Object.values(SITES).map(({ name, addresses }) => [name, addresses]);
     const resolver = await Names.start(Object.fromEntries(names), RESOLVER);
     this.#ends.push(() => resolver.stop());
@@ -170,13 +175,14 @@ export class Lab {
   async #startProxy(address, port, isNamed) {
     const script = fileURLToPath(new URL("tls-proxy.mjs", import.meta.url));
     const words = [process.execPath, script, address, this.#site.cert, this.#site.key, String(port), ...(isNamed ? ["proxy-v2"] : [])];
-    const [command, ...args] = [...this.#far.prefix, ...words];
+    const [command, ...args] = [...this.#edge.prefix, ...words];
     const proxy = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
-    this.#ends.push(async () => {
-      const ended = once(proxy, "exit");
+    const ended = once(proxy, "exit");
+    this.#ends.push(() => {
       proxy.stdin.end();
-      await ended;
+      return ended;
     });
-    await once(proxy.stdout, "data", { signal: AbortSignal.timeout(20_000) });
+    const listens = once(proxy.stdout, "data");
+    await Promise.race([listens, ended.then(() => Promise.reject(new Error("The proxy has ended.")))]);
   }
 }

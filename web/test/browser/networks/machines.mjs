@@ -22,10 +22,13 @@ export function run(prefix, words, input = "") {
 export class Machine {
   /** Ends when we do: its input does. @type {import("node:child_process").ChildProcess} */
   #anchor;
+  /** @type {Promise<unknown>} */
+  #ended;
 
   static async start() {
     const machine = new Machine();
     machine.#anchor = spawn("unshare", ["--net", "sh", "-c", "echo && exec cat >/dev/null"], { stdio: ["pipe", "pipe", "inherit"] });
+    machine.#ended = once(machine.#anchor, "exit");
     // It writes once the namespace is there.
     await once(machine.#anchor.stdout, "data", { signal: AbortSignal.timeout(START_MS) });
     machine.ip("link set lo up");
@@ -52,9 +55,8 @@ export class Machine {
   }
 
   async stop() {
-    const ended = once(this.#anchor, "exit");
     this.#anchor.stdin.end();
-    await ended;
+    await this.#ended;
   }
 }
 
@@ -91,4 +93,9 @@ export function link(one, other) {
 export function addAddress(machine, name, address) {
   // Without the search for others that have the address, which takes a second.
   machine.ip(`address add ${address} dev ${name}${address.includes(":") ? " nodad" : ""}`);
+}
+
+/** Sends what is for nobody else to a gateway. @param {Pick<Machine, "ip">} machine @param {string} name @param {string} address the gateway's, with the length of its prefix */
+export function addRoute(machine, name, address) {
+  machine.ip(`${address.includes(":") ? "-6 " : ""}route add default via ${address.split("/")[0]} dev ${name}`);
 }

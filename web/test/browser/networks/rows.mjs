@@ -3,7 +3,8 @@ import { isLong } from "../extent.mjs";
 import { diesAndReturns, rebinds, stays } from "./changes.mjs";
 
 /**
- * Rules of the router's chains, in the words of nft. Packets of the browsers come by `lan`, those of the servers by `wan`.
+ * Rules of the router's chains, in the words of nft. Packets of the browsers come by `lan`, those of a server by `wan` or
+ * `edge`.
  *
  * @typedef {{ raw?: string[], forward?: string[], input?: string[], nat?: string[] }} Rules
  */
@@ -27,7 +28,6 @@ const UDP = /^(host|srflx|prflx) udp -> 203\.0\.113\.10:10000$/;
 const TCP = /^(host|srflx|prflx) tcp -> 203\.0\.113\.10:443$/;
 const TURN_TLS = /^relay tls -> 203\.0\.113\.10:10000$/;
 const UDP_6 = /^(host|srflx|prflx) udp -> \[?2001:db8:2::10\]?:10000$/;
-const TURN_TLS_6 = /^relay tls -> .*:10000$/;
 /** The address of the router on the side of the servers. */
 const ROUTER = /^203\.0\.113\.1:/;
 
@@ -60,7 +60,9 @@ const ALL = [
   { name: "NAT that rebinds", rules: inZone(1), path: "udp", pair: UDP, seenAt: ROUTER, during: rebinds(inZone(2)) },
   { name: "UDP that dies and returns", rules: {}, path: "udp", pair: UDP, during: diesAndReturns, inFull: true },
   { name: "IPv6 only", rules: {}, family: 6, path: "udp", pair: UDP_6, inFull: true },
-  { name: "IPv6, only TLS on 443", rules: { forward: ONLY_TLS }, family: 6, path: "turn_tls", pair: TURN_TLS_6, inFull: true },
+  { name: "IPv6, only TLS on 443", rules: { forward: ONLY_TLS }, family: 6, path: "turn_tls", pair: TURN_TLS, inFull: true },
+  { name: "TLS proxy", site: "proxied", rules: { forward: ONLY_TLS }, path: "turn_tcp", pair: /^relay tls -> 192\.0\.2\.20:10100$/, inFull: true },
+  { name: "TLS proxy with PROXY", site: "named", rules: { forward: ONLY_TLS }, path: "turn_tcp", pair: /^relay tls -> 192\.0\.2\.30:10200$/, inFull: true },
 ];
 
 /** Those of this run. */
