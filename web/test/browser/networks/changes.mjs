@@ -35,22 +35,33 @@ export async function stays({ couple, row, tell }) {
   tell(await pauses(couple, began));
 }
 
-/** The router forgets its mappings of UDP, and makes others with other ports: in another zone there are none yet. */
+/**
+ * The router forgets its mappings of UDP, and makes others with other ports; and again.
+ *
+ * @param {import("./rows.mjs").Rules[]} rules of each time
+ */
 export function rebinds(rules) {
   /** @param {Context} context */
-  return async ({ lab, couple, row, tell }) => {
+  return async (context) => {
+    const { couple } = context;
     const before = await couple.each((page) => page.evaluate(wayOf));
-    const since = Date.now();
-    lab.firewall(rules);
-    await couple.each(async (page, kind) => {
-      const look = () => page.evaluate(wayOf);
-      const isMoved = ({ path, seenAt }) => path === row.path && seenAt !== before[kind].seenAt;
-      await until(`${kind} is seen at another port than ${before[kind].seenAt}`, look, isMoved, { timeout: 60_000, every: 50 });
-      await couple.seesPictures(page, kind);
-    });
-    tell(await pauses(couple, since));
+    for (const each of rules) await rebind(context, each);
     await checkSame(couple, before);
   };
+}
+
+/** @param {Context} context @param {import("./rows.mjs").Rules} rules */
+async function rebind({ lab, couple, row, tell }, rules) {
+  const before = await couple.each((page) => page.evaluate(wayOf));
+  const since = Date.now();
+  lab.firewall(rules);
+  await couple.each(async (page, kind) => {
+    const look = () => page.evaluate(wayOf);
+    const isMoved = ({ path, seenAt }) => path === row.path && seenAt !== before[kind].seenAt;
+    await until(`${kind} is seen at another port than ${before[kind].seenAt}`, look, isMoved, { timeout: 60_000, every: 50 });
+    await couple.seesPictures(page, kind);
+  });
+  tell(await pauses(couple, since));
 }
 
 /** UDP dies, and comes back. @param {Context} context */

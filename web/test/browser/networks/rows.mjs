@@ -45,7 +45,7 @@ const ONLY_TLS = [
 /** Each mapping has a port of its own, which has nothing to do with that of the browser, nor with other mappings of it. */
 const NAT = ['oifname "wan" masquerade random,fully-random'];
 
-/** Mappings of UDP that are those of a zone. What comes for others is dropped, as by a router. @param {number} zone */
+/** Mappings of UDP that are those of a zone: in another one there are none yet. What comes for others is dropped. @param {number} zone */
 const inZone = (zone) => ({ raw: [`meta l4proto udp ct zone set ${zone}`], input: ['iifname "wan" meta l4proto udp drop'], nat: NAT });
 
 /** @type {Row[]} */
@@ -57,7 +57,7 @@ const ALL = [
   { name: "only 443/tcp", rules: { forward: [NO_UDP, 'iifname "lan" tcp dport != 443 drop'] }, path: "tcp", pair: TCP, inFull: true },
   { name: "only TLS on 443", rules: { forward: ONLY_TLS }, path: "turn_tls", pair: TURN_TLS },
   { name: "symmetric NAT", rules: { nat: NAT }, path: "udp", pair: UDP, seenAt: ROUTER },
-  { name: "NAT that rebinds", rules: inZone(1), path: "udp", pair: UDP, seenAt: ROUTER, during: rebinds(inZone(2)) },
+  { name: "NAT that rebinds", rules: inZone(1), path: "udp", pair: UDP, seenAt: ROUTER, during: rebinds([2, 3, 4].map(inZone)) },
   { name: "UDP that dies and returns", rules: {}, path: "udp", pair: UDP, during: diesAndReturns, inFull: true },
   { name: "IPv6 only", rules: {}, family: 6, path: "udp", pair: UDP_6, inFull: true },
   { name: "IPv6, only TLS on 443", rules: { forward: ONLY_TLS }, family: 6, path: "turn_tls", pair: TURN_TLS, inFull: true },
