@@ -83,12 +83,24 @@ mod tests {
     fn an_address_may_name_its_scheme() {
         for (text, scheme, host_and_port) in [
             ("turn.example.org:443", None, "turn.example.org:443"),
-            ("turns:turn.example.org:443", Some("turns"), "turn.example.org:443"),
+            (
+                "turns:turn.example.org:443",
+                Some("turns"),
+                "turn.example.org:443",
+            ),
             ("turn:192.0.2.1:80", Some("turn"), "192.0.2.1:80"),
-            ("turns:[2001:db8::1]:443", Some("turns"), "[2001:db8::1]:443"),
+            (
+                "turns:[2001:db8::1]:443",
+                Some("turns"),
+                "[2001:db8::1]:443",
+            ),
             // A host of this name.
             ("turn:443", None, "turn:443"),
-            ("turnstile.example.org:443", None, "turnstile.example.org:443"),
+            (
+                "turnstile.example.org:443",
+                None,
+                "turnstile.example.org:443",
+            ),
         ] {
             let expected = TurnAddress {
                 scheme,
