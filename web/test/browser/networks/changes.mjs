@@ -22,6 +22,11 @@ const TRIED = 8;
 /** Seconds in which whatever comes of a network's return has come. */
 const SETTLED = 10;
 
+/** Repairs after which it is clear whether they help. */
+const REPAIRS = 5;
+/** Requests for each repair at most. A browser asks anew each 20 ms or so, and 100 times for what never comes. */
+const ASKED = 5;
+
 const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
 
 /** The server stays on the way that works, while a browser nominates one that does not. @param {Context} context */
@@ -32,6 +37,23 @@ export async function stays({ couple, row, tell }) {
     await wait(0.1);
   }
   await couple.each((page, kind) => couple.seesPictures(page, kind));
+  tell(await pauses(couple, began));
+}
+
+/**
+ * Pictures whose packets are lost are whole by repairs. One that no repair mends is asked for again until a keyframe comes,
+ * for which Firefox waits three seconds.
+ *
+ * @param {Context} context
+ */
+export async function isRepaired({ couple, tell }) {
+  const began = Date.now();
+  await couple.each(async (page, kind) => {
+    const look = () => page.evaluate(repairsOf);
+    const { found } = await until(`${kind} is sent packets again`, look, ({ sent }) => sent >= REPAIRS, { timeout: 60_000 });
+    assert.ok(found.asked < found.sent * ASKED, `${kind} asks ${found.asked} times for what is sent ${found.sent} times`);
+    await couple.seesPictures(page, kind);
+  });
   tell(await pauses(couple, began));
 }
 
@@ -96,6 +118,13 @@ async function checkSame(couple, before) {
 async function pauses(couple, since) {
   const each = await couple.each((page) => page.evaluate(longestPause, since));
   return Object.entries(each).map(([kind, { pause, restarts }]) => `${kind} saw nothing for ${pause} ms at most, ${restarts} ICE restarts`).join("; ");
+}
+
+/** Runs in the page: how often packets of the other's pictures were asked for again, and sent again. */
+async function repairsOf() {
+  const { subscriptions } = await window.tertulia.serverStats();
+  const { nacksReceived: asked, retransmitted: sent } = subscriptions.find(({ kind }) => kind === "video");
+  return { asked, sent };
 }
 
 /** Runs in the page. @param {number} since */

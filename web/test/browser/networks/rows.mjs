@@ -1,6 +1,6 @@
 /** The networks of the matrix: what the router does, and by which way media must go then. */
 import { isLong } from "../extent.mjs";
-import { diesAndReturns, rebinds, stays } from "./changes.mjs";
+import { diesAndReturns, isRepaired, rebinds, stays } from "./changes.mjs";
 
 /**
  * Rules of the router's chains, in the words of nft. Packets of the browsers come by `lan`, those of a server by `wan` or
@@ -48,6 +48,9 @@ const NAT = ['oifname "wan" masquerade random,fully-random'];
 /** Mappings of UDP that are those of a zone: in another one there are none yet. What comes for others is dropped. @param {number} zone */
 const inZone = (zone) => ({ raw: [`meta l4proto udp ct zone set ${zone}`], input: ['iifname "wan" meta l4proto udp drop'], nat: NAT });
 
+/** Every tenth large packet to the browsers is lost, which is one of a picture. */
+const LOSSY = ['iifname "wan" meta l4proto udp meta length > 300 numgen random mod 10 == 0 drop'];
+
 /** @type {Row[]} */
 const ALL = [
   { name: "all open", rules: {}, path: "udp", pair: UDP },
@@ -58,6 +61,7 @@ const ALL = [
   { name: "only TLS on 443", rules: { forward: ONLY_TLS }, path: "turn_tls", pair: TURN_TLS },
   { name: "symmetric NAT", rules: { nat: NAT }, path: "udp", pair: UDP, seenAt: ROUTER },
   { name: "NAT that rebinds", rules: inZone(1), path: "udp", pair: UDP, seenAt: ROUTER, during: rebinds([2, 3, 4].map(inZone)) },
+  { name: "UDP that loses packets", rules: { forward: LOSSY }, path: "udp", pair: UDP, during: isRepaired },
   { name: "UDP that dies and returns", rules: {}, path: "udp", pair: UDP, during: diesAndReturns, inFull: true },
   { name: "IPv6 only", rules: {}, family: 6, path: "udp", pair: UDP_6, inFull: true },
   { name: "IPv6, only TLS on 443", rules: { forward: ONLY_TLS }, family: 6, path: "turn_tls", pair: TURN_TLS, inFull: true },
