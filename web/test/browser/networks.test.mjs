@@ -27,6 +27,9 @@ if (address === null) {
   for (const row of ROWS) {
     test(row.name, async (t) => {
       const { site = "direct", family = 4, rules, path, during } = row;
+      // A server is waited for over IPv4, through a router without rules.
+      lab.firewall({});
+      lab.speakOnly(4);
       await lab.serve(site);
       lab.speakOnly(family);
       lab.firewall(rules);

@@ -97,5 +97,5 @@ export function addAddress(machine, name, address) {
 
 /** Sends what is for nobody else to a gateway. @param {Pick<Machine, "ip">} machine @param {string} name @param {string} address the gateway's, with the length of its prefix */
 export function addRoute(machine, name, address) {
-  machine.ip(`${address.includes(":") ? "-6 " : ""}route add default via ${address.split("/")[0]} dev ${name}`);
+  machine.ip(`${address.includes(":") ? "-6 " : ""}route replace default via ${address.split("/")[0]} dev ${name}`);
 }
