@@ -67,7 +67,8 @@ pub struct Config {
     /// Whether the address for HTTP is a TURN server too (RFC 8656), by which participants reach the media workers and
     /// nothing else.
     pub turn: bool,
-    /// Host and port of the TURN server that participants are told. None: those by which each asked for the page.
+    /// Host and port of the TURN server that participants are told. None: those by which each asked for the page. `turns:` before
+    /// them says that a proxy in front ends TLS, `turn:` that there is no TLS.
     pub turn_address: Option<String>,
     /// Announced instead of the workers' own addresses, one for each worker: for a proxy in front.
     #[serde(deserialize_with = "addresses::media_announce")]

@@ -652,8 +652,13 @@ impl Slot {
             timestamp: out.timestamp,
             ssrc,
         };
-        let (line, osn) = (self.line(!self.confirmed), Some(repair.lost));
-        Outgoing::new(line, packet, header, out.ids, selector.picked(), osn, 0)
+        // A report tells of the media's SSRC alone, and few repairs are sent. Firefox drops what comes under an SSRC that no
+        // MID came with, once one has come with another SSRC of the m-line, though the SDP has both.
+        let plan = |names_mid| {
+            let (line, osn) = (self.line(names_mid), Some(repair.lost));
+            Outgoing::new(line, packet, header, out.ids, selector.picked(), osn, 0)
+        };
+        plan(true).or_else(|| plan(false))
     }
 
     /// The packet unsealed, for tests of its contents.

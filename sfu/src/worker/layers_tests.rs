@@ -32,6 +32,8 @@ use crate::track::{Track, Tracks};
 
 const SSRC: u32 = 10;
 const FRAME: Duration = Duration::from_micros(33_333);
+/// The viewer's id of the extension with the name of the m-line.
+const MID: u8 = 6;
 
 #[derive(Clone, Copy, Debug)]
 struct Form {
@@ -153,6 +155,7 @@ impl Rig {
         let track = publisher.publish(&mut tracks, track, &published);
         let mut theirs = ExtensionMap::default();
         theirs.insert(5, ExtensionKind::DependencyDescriptor);
+        theirs.insert(MID, ExtensionKind::Mid);
         let mut slot = Slot::new(
             MediaKind::Video,
             SlotSeed {
@@ -430,6 +433,38 @@ fn a_clean_network_shows_all() {
         assert_eq!((report.lost, report.duplicates), (0, 0), "{name}");
         assert_eq!(report.frames, report.decodable_frames, "{name}");
         assert!(reached > 200, "{name}: {reached} of 300");
+    }
+}
+
+/// Firefox takes a repair for nobody's if no MID has come with its SSRC, and has none for the media's any more.
+#[test]
+fn a_repair_names_its_m_line_when_media_does_not_any_more() {
+    for (name, form) in FORMS {
+        let mut rig = Rig::new(form, Network::default(), 3);
+        rig.slot.report_received(0);
+        let target = LayerId {
+            spatial: form.streams.max(form.spatial) - 1,
+            temporal: form.temporal - 1,
+        };
+        rig.forwarder().set_target(Some(target));
+        let mut now = epoch();
+        for _ in 0..60 {
+            now += FRAME;
+            rig.picture(now);
+        }
+        let lost = rig.highest.unwrap();
+        let mut repairs = Vec::new();
+        rig.slot.locate(now, Some(FRAME), &[lost], &mut repairs);
+        assert_eq!(repairs.len(), 1, "{name}");
+        let mut named = None;
+        for repair in repairs {
+            rig.with_cached(repair.layer, repair.sequence, |rig, packet| {
+                let bytes = rig.slot.write_again(&repair, packet).unwrap();
+                let header = RtpHeader::parse(&bytes).unwrap();
+                named = header.extension(&bytes, MID).map(<[u8]>::to_vec);
+            });
+        }
+        assert_eq!(named.as_deref(), Some(&b"0"[..]), "{name}");
     }
 }
 

@@ -77,7 +77,8 @@ pub struct Flags {
         default_missing_value = "true"
     )]
     pub turn: Option<bool>,
-    /// Host and port that participants are told for --turn [default: those of the page]
+    /// Host and port that participants are told for --turn, with `turns:` before them if a proxy in front ends TLS [default: those
+    /// of the page]
     #[arg(long, env = "TERTULIA_TURN_ADDRESS", value_name = "HOST:PORT")]
     pub turn_address: Option<String>,
     /// Media addresses, one for each media thread, told to participants of a display name instead of

@@ -14,10 +14,14 @@ const PREFERENCES = {
   "media.peerconnection.ice.obfuscate_host_addresses": false,
 };
 
-export function launchFirefox() {
+export const FIREFOX = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
+
+/** @param {{ executablePath?: string, profile?: string }} [changes] `profile`: a folder that has it already, or will */
+export function launchFirefox({ executablePath = FIREFOX, profile } = {}) {
   return puppeteer.launch({
     browser: "firefox",
-    executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
+    executablePath,
+    userDataDir: profile,
     headless: true,
     timeout: START_PATIENCE_MS,
     protocolTimeout: START_PATIENCE_MS,

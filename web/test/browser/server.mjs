@@ -8,6 +8,8 @@ import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
 const START_PATIENCE_MS = 20_000;
+/** The folder of the page. */
+const WEB = fileURLToPath(new URL("../..", import.meta.url));
 
 export class Server {
   /** @type {import("node:child_process").ChildProcess | null} */
@@ -15,6 +17,21 @@ export class Server {
   #arguments = [];
   #binary = "";
   log = "";
+
+  /**
+   * Starts one on another machine of the tests.
+   *
+   * @param {{ prefix: string[], listen: string, url: string, flags: string[] }} there `prefix`: of a command that runs
+   *   there. `listen`: address and port. `url`: of its page, as it is reached from here
+   */
+  static async startThere({ prefix, listen, url, flags }) {
+    const server = new Server();
+    server.url = url;
+    [server.#binary, ...server.#arguments] = [...prefix, ourBinary(), "--listen", listen, ...flags];
+    server.#arguments.push("--web-dir", WEB);
+    await server.run();
+    return server;
+  }
 
   /**
    * @param {{ arrange?: (mediaPort: number) => Promise<string[]>, secure?: boolean, host?: string, binary?: string }} [options]
@@ -25,14 +42,13 @@ export class Server {
     const server = new Server();
     server.url = arrange ? undefined : process.env.TERTULIA_URL;
     if (server.url) return server;
-    server.#binary = binary ?? process.env.TERTULIA_BIN;
-    if (!server.#binary) throw new Error("Set TERTULIA_BIN to the server's binary, or TERTULIA_URL.");
+    server.#binary = binary ?? ourBinary();
     const listen = `${host}:${await freeTcpPort(host)}`;
     server.url = `${secure ? "https" : "http"}://${listen}/`;
     const mediaPort = await freeUdpPort();
     server.#arguments = ["--listen", listen, "--media-port", String(mediaPort), "--workers", "1"];
     server.#arguments.push(...((await arrange?.(mediaPort)) ?? []));
-    if (!binary) server.#arguments.push("--web-dir", fileURLToPath(new URL("../..", import.meta.url)));
+    if (!binary) server.#arguments.push("--web-dir", WEB);
     await server.run();
     return server;
   }
@@ -82,6 +98,12 @@ export class Server {
   async stop() {
     if (this.#process && this.#process.exitCode === null) await this.terminate();
   }
+}
+
+function ourBinary() {
+  const binary = process.env.TERTULIA_BIN;
+  if (!binary) throw new Error("Set TERTULIA_BIN to the server's binary, or TERTULIA_URL.");
+  return binary;
 }
 
 /**

@@ -11,7 +11,7 @@ pub(crate) struct TurnOffer {
     users: Users,
     /// The address that everybody is told. None: the one by which each client asked for the server.
     address: Option<Arc<str>>,
-    /// `turns` over TLS.
+    /// `turns` over TLS, by the server's own certificate or by that of a proxy in front.
     scheme: &'static str,
     /// The port that a client asks for without naming it.
     default_port: u16,
@@ -20,13 +20,16 @@ pub(crate) struct TurnOffer {
 impl TurnOffer {
     pub(crate) fn new(users: Users, config: &Config) -> Self {
         // Browsers let nobody accept a certificate for TURN; a self-signed one is for pages alone.
-        let scheme = match config.has_tls() && !config.tls_self_signed {
-            true => "turns",
-            false => "turn",
+        let named = config.named_turn_address();
+        let scheme = match named.and_then(|it| it.scheme) {
+            Some("turns") => "turns",
+            Some(_) => "turn",
+            None if config.has_tls() && !config.tls_self_signed => "turns",
+            None => "turn",
         };
         Self {
             users,
-            address: config.turn_address.as_deref().map(Arc::from),
+            address: named.map(|it| it.host_and_port.into()),
             scheme,
             default_port: if config.has_tls() { 443 } else { 80 },
         }
@@ -141,5 +144,29 @@ mod tests {
         let ben = offer.server("pa_ben", Some("10.0.0.1:8080")).expect("told");
         assert_eq!(ben.urls, ana.urls);
         assert_ne!(ben.credential, ana.credential);
+    }
+
+    #[test]
+    fn a_set_scheme_is_told_whether_the_server_has_a_certificate_or_not() {
+        for (address, tls_cert, expected) in [
+            (
+                "turns:call.example.org:443",
+                None,
+                "turns:call.example.org:443?transport=tcp",
+            ),
+            (
+                "turn:call.example.org:443",
+                Some("cert.pem".into()),
+                "turn:call.example.org:443?transport=tcp",
+            ),
+        ] {
+            let offer = offer(Config {
+                turn_address: Some(address.to_owned()),
+                tls_cert,
+                ..Config::default()
+            });
+            let told = url(&offer, "10.0.0.1:8080");
+            assert_eq!(told.as_deref(), Some(expected), "{address}");
+        }
     }
 }
