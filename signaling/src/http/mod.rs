@@ -3,6 +3,8 @@
 mod assets;
 mod frames;
 mod front;
+#[cfg(any(test, feature = "testing"))]
+mod front_fuzz;
 mod headers;
 mod health;
 mod host;
@@ -35,6 +37,8 @@ pub(crate) use assets::Assets;
 #[cfg(feature = "testing")]
 pub(crate) use frames::fuzz as fuzz_frames;
 pub(crate) use front::Front;
+#[cfg(feature = "testing")]
+pub(crate) use front_fuzz::front as fuzz_front;
 pub(crate) use host::Hosts;
 pub(crate) use ice_tcp::IceTcp;
 pub(crate) use origin::Origins;
