@@ -58,6 +58,8 @@ pub struct Config {
     /// A STUN server, like `stun:stun.example.org:3478`, that is asked which addresses clients reach the workers by. None:
     /// nobody is asked.
     pub media_discover: Option<String>,
+    /// Whether the media ports answer STUN requests without credentials, at most 100 a second for each worker.
+    pub media_stun_answers: bool,
     /// Worker `i` receives media on UDP port `media_port + i`.
     pub media_port: u16,
     /// Whether media is taken over TCP too, on the address for HTTP (RFC 6544): for clients whose network lets no UDP
@@ -192,6 +194,7 @@ impl Default for Config {
             media_interfaces: Vec::new(),
             media_networks: Vec::new(),
             media_discover: None,
+            media_stun_answers: true,
             media_port: 10_000,
             ice_tcp: false,
             turn: false,
@@ -497,6 +500,7 @@ impl Config {
         config.last_n = flags.last_n.or(config.last_n);
         config.loudest_n = flags.loudest_n.or(config.loudest_n);
         config.keys_file = flags.keys.or(config.keys_file);
+        set(&mut config.media_stun_answers, flags.media_stun_answers);
         set(&mut config.open, flags.open);
         config.tls_cert = flags.tls_cert.or(config.tls_cert);
         config.tls_key = flags.tls_key.or(config.tls_key);

@@ -495,6 +495,7 @@ fn sfu_config(config: &Config, plan: &Plan) -> Result<SfuConfig, ConfigError> {
         CipherSetting::Auto => Cipher::Auto,
         CipherSetting::Ring => Cipher::Ring,
         CipherSetting::AwsLcRs => Cipher::AwsLcRs,
+    sfu.stun_answers = config.media_stun_answers;
     };
     sfu.viewer_cap = Cap {
         bitrate: config.max_viewer_bitrate,

@@ -22,7 +22,7 @@ impl Config {
     pub fn fixed_changes(&self, wanted: &Self) -> Vec<&'static str> {
         let mut names: Vec<&'static str> = fixed_that_differ!(
             Config of self, wanted, under "";
-            fixed: listen, admin_listen, media_ip, media_interfaces, media_networks, media_discover, media_port, ice_tcp, turn, turn_address, media_announce, announce_for, workers,
+            fixed: listen, admin_listen, media_ip, media_interfaces, media_networks, media_discover, media_stun_answers, media_port, ice_tcp, turn, turn_address, media_announce, announce_for, workers,
                 room_peers_per_worker, memory_mb, coalesce_us, cipher, max_viewer_bitrate, max_viewer_height, last_n,
                 loudest_n, room_caps, web_dir, log, allowed_hosts, trust_forwarded_host, trusted_proxies,
                 proxy_protocol, open,
