@@ -280,6 +280,10 @@ pub struct Limits {
     /// Connections that are no WebSockets: pages, their files, health checks. Beyond it the address that has
     /// most of them loses its oldest.
     pub http_connections: usize,
+    /// Connections that carry media, by `ice_tcp` or `turn`.
+    pub media_connections: usize,
+    /// Such connections from one client's address, as of `connections_per_address`. 0: no limit.
+    pub media_connections_per_address: usize,
     /// Rooms there may be.
     pub rooms: usize,
     /// Empty rooms, among these. Beyond it the room that has been empty for longest is closed.
@@ -338,6 +342,8 @@ impl Default for Limits {
         Self {
             connections: 20_000,
             http_connections: 256,
+            media_connections: 2_048,
+            media_connections_per_address: 512,
             rooms: 10_000,
             empty_rooms: 1_000,
             connections_per_address: 2_000,
@@ -494,13 +500,13 @@ impl Config {
             config.admin_listen = flags.admin_listen;
         }
         config.media_discover = flags.media_discover.or(config.media_discover);
+        set(&mut config.media_stun_answers, flags.media_stun_answers);
         config.web_dir = flags.web_dir.or(config.web_dir);
         config.max_viewer_bitrate = flags.max_viewer_bitrate.or(config.max_viewer_bitrate);
         config.max_viewer_height = flags.max_viewer_height.or(config.max_viewer_height);
         config.last_n = flags.last_n.or(config.last_n);
         config.loudest_n = flags.loudest_n.or(config.loudest_n);
         config.keys_file = flags.keys.or(config.keys_file);
-        set(&mut config.media_stun_answers, flags.media_stun_answers);
         set(&mut config.open, flags.open);
         config.tls_cert = flags.tls_cert.or(config.tls_cert);
         config.tls_key = flags.tls_key.or(config.tls_key);

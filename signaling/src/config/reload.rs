@@ -39,7 +39,7 @@ impl Config {
         let (running, wanted) = (&self.limits, &wanted.limits);
         names.extend(fixed_that_differ!(
             Limits of running, wanted, under "limits.";
-            fixed: connections, http_connections, rooms, empty_rooms, connections_per_address, rooms_per_address,
+            fixed: connections, http_connections, media_connections, media_connections_per_address, rooms, empty_rooms, connections_per_address, rooms_per_address,
                 joins_per_minute_per_address, participants_per_room, large_room, audience_from, tracks_per_participant, publisher_bitrate,
                 message_bytes, chat_chars, chat_history, messages_per_second, message_burst, outgoing_queue,
                 join_timeout_ms, write_timeout_ms, connect_timeout_ms, ping_interval_ms, silence_ms,

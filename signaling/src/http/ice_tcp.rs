@@ -23,6 +23,7 @@ use tracing::info;
 
 use super::frames::{Frames, PREFIX};
 use super::outgoing::Outgoing;
+use super::seats::{Seat, Seats};
 use super::seldom::Seldom;
 use crate::held_open::Place;
 use crate::media::{Media, PushError, SfuError, Stream, StreamKind};
@@ -33,6 +34,7 @@ pub(crate) struct IceTcp(Arc<Shared>);
 
 struct Shared {
     media: Arc<dyn Media>,
+    seats: Seats,
     open: AtomicUsize,
     opened: AtomicU64,
     /// In the order of [`Refusal::ALL`].
@@ -59,7 +61,7 @@ enum Refusal {
     TooLong,
     /// The first frame is no STUN check of anybody in a call, or not authentic.
     Unknown,
-    /// The relay has too many streams.
+    /// The relay has too many streams, or too many connections carry media.
     TooMany,
     /// The relay is overloaded, or has stopped.
     Unavailable,
@@ -108,9 +110,10 @@ impl Refusal {
 
 impl IceTcp {
     /// Connections are given to this media plane.
-    pub(crate) fn new(media: Arc<dyn Media>) -> Self {
+    pub(crate) fn new(media: Arc<dyn Media>, seats: Seats) -> Self {
         Self(Arc::new(Shared {
             media,
+            seats,
             open: AtomicUsize::new(0),
             opened: AtomicU64::new(0),
             refused: Default::default(),
@@ -145,8 +148,8 @@ impl IceTcp {
         let mut frames = Frames::default();
         frames.buffer().extend(read);
         let opened = self.open(&mut socket, &mut frames, address).await;
-        let stream = match opened {
-            Ok(stream) => stream,
+        let (stream, _seat) = match opened {
+            Ok(opened) => opened,
             Err(refusal) => return self.refuse(address, refusal),
         };
         // From now on it gives way to nobody.
@@ -164,11 +167,14 @@ impl IceTcp {
         socket: &mut TcpStream,
         frames: &mut Frames,
         address: SocketAddr,
-    ) -> Result<Stream, Refusal> {
+    ) -> Result<(Stream, Seat), Refusal> {
         let first = timeout(FIRST, first_frame(socket, frames)).await;
         let first = first.map_err(|_elapsed| Refusal::Stalled)??;
+        let seat = self.0.seats.take(address.ip().into());
+        let seat = seat.ok_or(Refusal::TooMany)?;
         let opened = self.0.media.open_stream(address, StreamKind::IceTcp, first);
-        opened.await.map_err(|error| match error {
+        let opened = opened.await.map(|stream| (stream, seat));
+        opened.map_err(|error| match error {
             SfuError::Limit { .. } => Refusal::TooMany,
             SfuError::Overloaded | SfuError::Stopped | SfuError::WorkerFailed => {
                 Refusal::Unavailable

@@ -19,6 +19,7 @@ mod proxied;
 mod refused;
 mod rewound;
 mod room;
+mod seats;
 mod seldom;
 mod serve;
 mod stats;
@@ -47,6 +48,7 @@ pub(crate) use proxied::ProxyProtocol;
 #[cfg(feature = "testing")]
 pub(crate) use proxied::fuzz as fuzz_proxy_header;
 pub(crate) use refused::RequestsRefused;
+pub(crate) use seats::Seats;
 pub(crate) use serve::{Bounds, serve};
 pub(crate) use stats::Stats;
 pub(crate) use tls::Tls;
