@@ -77,6 +77,8 @@ const LONGEST: usize = 2_048;
 const FIRST_BYTE: u8 = (LONGEST_FIRST >> 8) as u8;
 /// Bytes read at a time.
 pub(super) const READ: usize = 16 << 10;
+/// Bytes read at a time of a stranger, who may leave it at half a frame.
+pub(super) const READ_BEFORE: usize = 1 << 10;
 /// Bytes written at a time: a record's worth, so that sound which comes meanwhile is not far behind.
 pub(super) const WRITE: usize = 16 << 10;
 /// Bytes that the kernel holds unsent: the queue is the relay's, which knows what is worth sending.
@@ -217,19 +219,19 @@ async fn first_frame(socket: &TcpStream, frames: &mut Frames) -> Result<Vec<u8>,
             frames.take();
             return Ok(first);
         }
-        let read = read(socket, frames).await;
+        let read = read(socket, frames, READ_BEFORE).await;
         if read.map_err(|_| Refusal::Closed)? == 0 {
             return Err(Refusal::Closed);
         }
     }
 }
 
-/// Waits for bytes and reads some; 0 at the end.
-async fn read(socket: &TcpStream, frames: &mut Frames) -> io::Result<usize> {
+/// Waits for bytes and reads some, with room for `most` at least; 0 at the end.
+async fn read(socket: &TcpStream, frames: &mut Frames, most: usize) -> io::Result<usize> {
     loop {
         socket.readable().await?;
         let buffer = frames.buffer();
-        buffer.reserve(READ);
+        buffer.reserve(most);
         match socket.try_read_buf(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             read => return read,
@@ -255,7 +257,7 @@ async fn pump(socket: &TcpStream, mut frames: Frames, mut stream: Stream) -> io:
                     Err(error) => return Err(error),
                 }
             }
-            read = read(socket, &mut frames), if may_read => {
+            read = read(socket, &mut frames, READ), if may_read => {
                 if read? == 0 {
                     return Ok(());
                 }
@@ -303,7 +305,25 @@ fn fill(out: &mut Outgoing, stream: &mut Stream) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn half_a_frame_of_a_stranger_holds_little_memory() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let mut client = TcpStream::connect(address).await.expect("connect");
+        let (socket, _) = listener.accept().await.expect("accepted");
+        client.write_all(&[0, 100, 0, 1]).await.expect("sent");
+        drop(client);
+        let mut frames = Frames::default();
+        let first = first_frame(&socket, &mut frames).await;
+        assert_eq!(first, Err(Refusal::Closed));
+        let held = frames.buffer().capacity();
+        assert!(held <= 2 * READ_BEFORE, "{held}");
+    }
 
     #[test]
     fn each_refusal_has_its_place() {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
-use super::ice_tcp::{PATIENCE, READ, WRITE};
+use super::ice_tcp::{PATIENCE, READ, READ_BEFORE, WRITE};
 use super::outgoing::Outgoing;
 use super::seats::{Seat, Seats};
 use super::seldom::Seldom;
@@ -89,8 +89,6 @@ const STREAMS: usize = 8;
 /// Checks of nobody in a row after which a connection is closed: a transport that the server has given up is checked for
 /// some seconds.
 const UNKNOWN: u32 = 200;
-/// Bytes read at a time before there is an allocation.
-const READ_BEFORE: usize = 1 << 10;
 /// Bytes that wait for the client from which on nothing more is read from it: it asks, and does not take the answers.
 /// Media that waits is at most about half of that.
 const UNANSWERED: usize = 2 * WRITE;
