@@ -32,6 +32,9 @@ pub struct SfuConfig {
     /// Addresses announced as ICE-TCP candidates (RFC 6544, `passive`), for clients that cannot send UDP. The embedder
     /// listens there, and gives the relay the connections ([`Sfu::open_stream`](crate::Sfu::open_stream)). Empty: none.
     pub tcp_candidates: Vec<SocketAddr>,
+    /// Whether strangers who ask by STUN which address they have are told, at most 100 times a second by each worker. No call
+    /// needs it.
+    pub stun_answers: bool,
     /// The cipher that seals SRTP.
     pub cipher: Cipher,
     /// The longest time that a worker under load may hold packets back to send several to a viewer in one system call,
@@ -71,6 +74,7 @@ impl Default for SfuConfig {
             media_ips: Vec::new(),
             announce: Vec::new(),
             tcp_candidates: Vec::new(),
+            stun_answers: true,
             cipher: Cipher::Auto,
             coalesce: Duration::from_micros(400),
             viewer_cap: Cap::default(),

@@ -200,6 +200,7 @@ impl Sfu {
                     let tcp = config.tcp_candidates.iter().copied().map(Candidate::Tcp);
                     udp.chain(tcp).collect()
                 },
+                stun_answers: config.stun_answers,
                 limits: config.limits.clone(),
                 caches: Arc::clone(&caches),
                 viewer_cap: config.viewer_cap,

@@ -296,6 +296,28 @@ async fn an_address_that_is_discovered_is_told_to_who_joins_then() {
 }
 
 #[tokio::test]
+async fn nobody_is_told_an_address_by_a_relay_that_is_not_to() {
+    let mut config = SfuConfig::loopback();
+    config.stun_answers = false;
+    let sfu = Sfu::start(config).unwrap();
+    let socket = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let question = [
+        0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+    ];
+    let to = sfu.candidates()[0][0];
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while sfu.stats().await.unwrap().workers[0].drops.total() == 0 {
+        socket.send_to(&question, to).unwrap();
+        assert!(std::time::Instant::now() < deadline, "it drops nothing");
+    }
+    assert_eq!(sfu.stats().await.unwrap().workers[0].stun_answers, 0);
+    socket.set_nonblocking(true).unwrap();
+    let heard = socket.recv(&mut [0; 100]);
+    assert!(heard.is_err(), "{heard:?}");
+    sfu.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_the_operators_to_fix() {
     let sfu = Sfu::start(SfuConfig::loopback()).unwrap();
     let media_port = sfu.candidates()[0][0].port();

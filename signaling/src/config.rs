@@ -59,6 +59,8 @@ pub struct Config {
     /// A STUN server, like `stun:stun.example.org:3478`, that is asked which addresses clients reach the workers by. None:
     /// nobody is asked.
     pub media_discover: Option<String>,
+    /// Whether the media ports answer STUN requests without credentials, at most 100 a second for each worker.
+    pub media_stun_answers: bool,
     /// Worker `i` receives media on UDP port `media_port + i`.
     pub media_port: u16,
     /// Whether media is taken over TCP too, on the address for HTTP (RFC 6544): for clients whose network lets no UDP
@@ -194,6 +196,7 @@ impl Default for Config {
             media_interfaces: Vec::new(),
             media_networks: Vec::new(),
             media_discover: None,
+            media_stun_answers: true,
             media_port: 10_000,
             ice_tcp: false,
             turn: false,
@@ -279,6 +282,10 @@ pub struct Limits {
     /// Connections that are no WebSockets: pages, their files, health checks. Beyond it the address that has
     /// most of them loses its oldest.
     pub http_connections: usize,
+    /// Connections that carry media, by `ice_tcp` or `turn`.
+    pub media_connections: usize,
+    /// Such connections from one client's address, as of `connections_per_address`. 0: no limit.
+    pub media_connections_per_address: usize,
     /// Rooms there may be.
     pub rooms: usize,
     /// Empty rooms, among these. Beyond it the room that has been empty for longest is closed.
@@ -337,6 +344,8 @@ impl Default for Limits {
         Self {
             connections: 20_000,
             http_connections: 256,
+            media_connections: 2_048,
+            media_connections_per_address: 512,
             rooms: 10_000,
             empty_rooms: 1_000,
             connections_per_address: 2_000,
@@ -493,6 +502,7 @@ impl Config {
             config.admin_listen = flags.admin_listen;
         }
         config.media_discover = flags.media_discover.or(config.media_discover);
+        set(&mut config.media_stun_answers, flags.media_stun_answers);
         config.web_dir = flags.web_dir.or(config.web_dir);
         config.max_viewer_bitrate = flags.max_viewer_bitrate.or(config.max_viewer_bitrate);
         config.max_viewer_height = flags.max_viewer_height.or(config.max_viewer_height);

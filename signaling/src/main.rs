@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use tertulia_signaling::access::Access;
 use tertulia_signaling::config::{Command, Flags, LogFormat, blamed_variable, unknown_variables};
 use tertulia_signaling::{Config, LogCounts, Node};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -171,9 +171,9 @@ async fn serve(
     reload: Reload,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut stop = Stop::listen(config.log, log.clone())?;
-    let listener = bind(config.listen, "--listen").await?;
+    let listener = bind(config.listen, "--listen")?;
     let admin = match config.admin_listen {
-        Some(address) => Some(bind(address, "--admin-listen").await?),
+        Some(address) => Some(bind(address, "--admin-listen")?),
         None => None,
     };
     let format = config.log;
@@ -280,9 +280,24 @@ async fn until_over(
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| format!("cannot listen on {address}: {error} (choose another {flag})"))
+/// Connections that the kernel holds until they are accepted, as far as `net.core.somaxconn` allows. Of those beyond it the
+/// first packet is dropped, and sent again a second later: by 128, which is usual, a storm of one client made all others wait.
+const WAITING_CONNECTIONS: u32 = 4_096;
+
+fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
+    let bound = (|| {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A server that starts again must not wait for the connections of the one before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(WAITING_CONNECTIONS)
+    })();
+    bound.map_err(|error: std::io::Error| {
+        format!("cannot listen on {address}: {error} (choose another {flag})")
+    })
 }
 
 /// Whether only this machine or a private network reaches an address: loopback, RFC 1918, RFC 4193, link-local.

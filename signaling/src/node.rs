@@ -17,7 +17,7 @@ use crate::discovery;
 use crate::hooks::{Authority, Hooks};
 use crate::http::{
     self, Assets, Bounds, Front, Hosts, IceTcp, Origins, OverTcp, ProxyProtocol, RequestsRefused,
-    Stats, Tls, TurnFront,
+    Seats, Stats, Tls, TurnFront,
 };
 use crate::live::Live;
 use crate::media::{Media, StartError};
@@ -233,12 +233,20 @@ impl NodeBuilder {
             None => {}
         }
         let users = config.turn.then(Users::default);
+        let limits = &config.limits;
+        let seats = Seats::new(
+            limits.media_connections,
+            limits.media_connections_per_address,
+        );
         let over_tcp = OverTcp {
-            ice_tcp: config.ice_tcp.then(|| IceTcp::new(media.clone())),
+            ice_tcp: config
+                .ice_tcp
+                .then(|| IceTcp::new(media.clone(), seats.clone())),
             turn: users.clone().map(|users| {
                 let named = config.announce_for.iter().flat_map(|it| &it.addresses);
                 let peers = Peers::new(media.addresses().iter().chain(named).copied());
-                TurnFront::new(media.clone(), Turn::new(Instant::now(), users, peers))
+                let turn = Turn::new(Instant::now(), users, peers);
+                TurnFront::new(media.clone(), turn, seats)
             }),
         };
         let turn_offer = users.clone().map(|users| TurnOffer::new(users, &config));
@@ -487,6 +495,7 @@ fn sfu_config(config: &Config, plan: &Plan) -> Result<SfuConfig, ConfigError> {
     let own = config.media_ips(tertulia_sfu::interfaces)?;
     sfu.media_ips = own.clone();
     sfu.announce = config.media_announce.clone();
+    sfu.stun_answers = config.media_stun_answers;
     sfu.tcp_candidates = config.tcp_candidates(|| match own.is_empty() {
         true => tertulia_sfu::interface_addresses(),
         false => own,

@@ -9,6 +9,15 @@ pub fn frames(bytes: &[u8]) {
     crate::http::fuzz_frames(bytes);
 }
 
+/// Tells protocols apart by the first bytes of a connection, which come in pieces.
+///
+/// # Panics
+///
+/// If it depends on the pieces which protocol it is, or a byte is lost.
+pub fn front(bytes: &[u8]) {
+    crate::http::fuzz_front(bytes);
+}
+
 /// Reads the header of a proxy (PROXY protocol).
 ///
 /// # Panics

@@ -22,7 +22,7 @@ use tertulia_sfu::rtp::extension::{ExtensionKind, ExtensionMap};
 use tertulia_sfu::rtp::rtcp::{self, Rtcp};
 use tertulia_sfu::rtp::{HeaderWriter, OutHeader, RtpHeader};
 use tertulia_signaling::protocol::native::{
-    CarriedTrack, ClientMessage, MediaKind, Offer, ServerMessage, Source,
+    CarriedTrack, ClientMessage, IceServer, MediaKind, Offer, ServerMessage, Source,
 };
 use tokio::sync::oneshot;
 
@@ -124,6 +124,8 @@ pub(crate) struct Outgoing<'a> {
 pub(crate) struct Hostile {
     /// The media half, which may be sent to a thread of its own.
     pub(crate) media: Media,
+    /// The TURN of the server, if it has that.
+    pub(crate) turn: Option<IceServer>,
     /// The WebSocket is open for as long as this is.
     _open: oneshot::Sender<()>,
     heard: Arc<Mutex<Vec<ServerMessage>>>,
@@ -143,7 +145,7 @@ impl Hostile {
     async fn open(config: &HostileConfig) -> Result<Self, String> {
         let text = |error: SignalingError| error.to_string();
         let joining = Signaling::join(&config.url, &config.room, &config.name, None);
-        let (mut signaling, _) = joining.await.map_err(text)?;
+        let (mut signaling, welcome) = joining.await.map_err(text)?;
         let socket = UdpSocket::bind((config.address, 0)).map_err(|error| error.to_string())?;
         socket
             .set_nonblocking(true)
@@ -187,6 +189,7 @@ impl Hostile {
         let (open, heard) = listen(signaling);
         Ok(Self {
             media,
+            turn: welcome.ice_servers.into_iter().next(),
             _open: open,
             heard,
         })

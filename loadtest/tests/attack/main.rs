@@ -17,6 +17,7 @@ mod hostile;
 mod http;
 mod media;
 mod memory;
+mod over_tcp;
 mod requests;
 mod rooms;
 mod sctp;
@@ -26,6 +27,8 @@ mod stun;
 mod surroundings;
 mod table;
 mod tls;
+mod turn;
+mod turn_client;
 mod websocket;
 mod ws;
 
@@ -52,6 +55,9 @@ fn attacks() -> Vec<Attack> {
     attacks.extend(surroundings::OF_LOGS);
     attacks.extend(memory::ATTACKS);
     attacks.extend(tls::ATTACKS);
+    attacks.extend(over_tcp::ATTACKS);
+    attacks.extend(turn::ATTACKS);
+    attacks.extend(turn::OVER_TLS);
     attacks
 }
 

@@ -134,7 +134,8 @@ impl Server {
         let mut child = command
             .args(["-c", &format!("{} && exec \"$0\" \"$@\"", start.before)])
             .arg(binary())
-            .args(["--listen", "127.0.0.1:0", "--media-port", "0"])
+            .args(["--listen", &format!("127.0.0.1:{}", port(&start))])
+            .args(["--media-port", "0"])
             .args(["--media-ip", "127.0.0.1", "--workers", "1"])
             .args(["--admin-listen", "127.0.0.1:0", "--config"])
             .arg(&settings)
@@ -179,6 +180,21 @@ impl Server {
         &self.url
     }
 
+    /// Connects from `from`, over TLS if it speaks that.
+    pub(crate) async fn connect(
+        &self,
+        from: Ipv4Addr,
+        change: impl FnOnce(&TcpSocket),
+    ) -> io::Result<Box<dyn Stream>> {
+        let plain = http::connect(from, self.addr, change).await?;
+        let Some(config) = &self.tls else {
+            return Ok(Box::new(plain));
+        };
+        let name = ServerName::from(self.addr.ip());
+        let shaken = TlsConnector::from(Arc::clone(config)).connect(name, plain);
+        Ok(Box::new(shaken.await?))
+    }
+
     /// Opens a WebSocket on a connection from `from`, whose socket `change` prepares.
     pub(crate) async fn upgrade(
         &self,
@@ -186,16 +202,7 @@ impl Server {
         change: impl FnOnce(&TcpSocket),
     ) -> Result<WebSocketStream<Box<dyn Stream>>, String> {
         let not_connected = |error: io::Error| format!("not connected: {error}");
-        let connected = http::connect(from, self.addr, change).await;
-        let plain = connected.map_err(not_connected)?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            None => Box::new(plain),
-            Some(config) => {
-                let name = ServerName::from(self.addr.ip());
-                let shaken = TlsConnector::from(Arc::clone(config)).connect(name, plain);
-                Box::new(shaken.await.map_err(not_connected)?)
-            }
-        };
+        let stream = self.connect(from, change).await.map_err(not_connected)?;
         let address = format!("{}/v1/ws", self.url).replacen("http", "ws", 1);
         match client_async(address, stream).await {
             Ok((socket, _)) => Ok(socket),
@@ -250,6 +257,15 @@ impl Drop for Server {
             let _ = std::fs::remove_file(&self.log);
         }
     }
+}
+
+/// The port to listen at, of which the kernel has the choice; with ICE-TCP it has to be known before.
+fn port(start: &Start) -> u16 {
+    if !start.settings.contains("ice_tcp") {
+        return 0;
+    }
+    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    free.local_addr().expect("a port").port()
 }
 
 /// A connection below a WebSocket.

@@ -13,7 +13,7 @@ use crate::spoof::Spoofer;
 /// Joins that come so often are some hundred in the long form, and no load beside the attack.
 const BETWEEN_JOINS: Duration = Duration::from_millis(100);
 
-pub(crate) const ATTACKS: [Attack; 9] = [
+pub(crate) const ATTACKS: [Attack; 10] = [
     Attack::new("checks from the victims' addresses", |arena| {
         Box::pin(blackout(arena))
     }),
@@ -28,6 +28,9 @@ pub(crate) const ATTACKS: [Attack; 9] = [
     }),
     Attack::new("STUN with bad integrity", |arena| {
         Box::pin(bad_integrity(arena))
+    }),
+    Attack::new("questions by STUN without credentials", |arena| {
+        Box::pin(questions(arena))
     }),
     Attack::new("junk datagrams", |arena| Box::pin(junk(arena))),
     Attack::new("DTLS junk", |arena| Box::pin(dtls_junk(arena))),
@@ -186,6 +189,38 @@ async fn bad_integrity(arena: &Arena) -> Said {
     let (server, check) = (known.media.server, known.media.forged_check());
     let said = flood(arena, server, &stranger(), &[check], "checks").await;
     said.naming("stun_bad_integrity")
+}
+
+/// The shortest question there is, as from a forged address: what comes back there is little, and not often.
+async fn questions(arena: &Arena) -> Said {
+    const QUESTION: usize = 20;
+    let known = arena.hostile("elsewhere", |_| {}).await;
+    let (server, socket) = (known.media.server, stranger());
+    let mut question = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    question.resize(QUESTION, 7);
+    let before = arena.count("/workers/0/stun_answers").await;
+    let began = Instant::now();
+    let flooded = flood(arena, server, &socket, &[question], "questions").await;
+    let counted = arena.count("/workers/0/stun_answers").await - before;
+    let seconds = began.elapsed().as_secs() + 2;
+    assert!(counted > 0, "nobody is told anything");
+    assert!(counted <= 100 * seconds, "{counted} answers in {seconds} s");
+    let (mut answers, mut bytes, mut buffer) = (0, 0, [0; 2_048]);
+    while let Ok(len) = socket.recv(&mut buffer) {
+        (answers, bytes) = (answers + 1, bytes + len);
+    }
+    assert!(
+        bytes * 10 <= answers * QUESTION * 16,
+        "{bytes} bytes in {answers} answers"
+    );
+    said(
+        flooded.sent,
+        format!(
+            "{answers} answers of {} bytes, {}",
+            bytes / answers.max(1),
+            flooded.answered
+        ),
+    )
 }
 
 async fn junk(arena: &Arena) -> Said {

@@ -458,6 +458,7 @@ mod tests {
                 index: 0.into(),
                 certificate,
                 candidates: vec![Candidate::Udp(([192, 0, 2, 9], 9).into())],
+                stun_answers: true,
                 limits: Limits::default(),
                 viewer_cap: Cap::default(),
                 last_n: None,

@@ -133,6 +133,7 @@ impl SimRelay {
             bytes[..8].copy_from_slice(&seed.to_be_bytes());
             bytes[8] = index as u8;
             let config = WorkerConfig {
+                stun_answers: true,
                 index: index.into(),
                 certificate: Arc::clone(&certificate),
                 candidates: vec![Candidate::Udp(*addr)],

@@ -55,9 +55,13 @@ impl Worker {
         true
     }
 
-    /// Tells a stranger who asks the address that it has. False: it asks for something else, or too many do.
+    /// Tells a stranger who asks the address that it has. False: it asks for something else, too many do, or nobody is told.
     pub(super) fn answer_stranger(&mut self, now: Instant, from: Path, datagram: &[u8]) -> bool {
-        let Some(answer) = self.plain_answers.answer(now, from, datagram) else {
+        let answer = match self.config.stun_answers {
+            true => self.plain_answers.answer(now, from, datagram),
+            false => None,
+        };
+        let Some(answer) = answer else {
             return false;
         };
         Self::transmit(&mut self.transmits, &mut RunKey::default(), from, &answer);

@@ -83,6 +83,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) certificate: Arc<Certificate>,
     /// The candidates announced to clients, the preferred first.
     pub(crate) candidates: Vec<Candidate>,
+    /// Whether strangers who ask which address they have are told.
+    pub(crate) stun_answers: bool,
     pub(crate) limits: Limits,
     /// The memory for cached packets, which all workers share.
     pub(crate) caches: Arc<CacheBudget>,

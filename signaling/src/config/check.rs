@@ -23,6 +23,7 @@ impl Config {
         let positive = [
             ("connections", limits.connections),
             ("http_connections", limits.http_connections),
+            ("media_connections", limits.media_connections),
             ("rooms", limits.rooms),
             ("empty_rooms", limits.empty_rooms),
             ("participants_per_room", limits.participants_per_room),
@@ -164,6 +165,11 @@ impl Config {
             ("room_peers_per_worker", self.room_peers_per_worker),
             ("limits.connections", limits.connections),
             ("limits.http_connections", limits.http_connections),
+            ("limits.media_connections", limits.media_connections),
+            (
+                "limits.media_connections_per_address",
+                limits.media_connections_per_address,
+            ),
             ("limits.rooms", limits.rooms),
             ("limits.empty_rooms", limits.empty_rooms),
             (

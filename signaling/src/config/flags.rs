@@ -53,6 +53,16 @@ pub struct Flags {
     /// [default: none]
     #[arg(long, env = "TERTULIA_MEDIA_DISCOVER", value_name = "URL")]
     pub media_discover: Option<String>,
+    /// Tell strangers who ask the media ports by STUN which address they have [default: true]
+    #[arg(
+        long,
+        env = "TERTULIA_MEDIA_STUN_ANSWERS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub media_stun_answers: Option<bool>,
     /// UDP port of the first media worker [default: 10000]
     #[arg(long, env = "TERTULIA_MEDIA_PORT", value_name = "PORT")]
     pub media_port: Option<u16>,

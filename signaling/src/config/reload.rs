@@ -22,7 +22,7 @@ impl Config {
     pub fn fixed_changes(&self, wanted: &Self) -> Vec<&'static str> {
         let mut names: Vec<&'static str> = fixed_that_differ!(
             Config of self, wanted, under "";
-            fixed: listen, admin_listen, media_ip, media_interfaces, media_networks, media_discover, media_port, ice_tcp, turn, turn_address, media_announce, announce_for, workers,
+            fixed: listen, admin_listen, media_ip, media_interfaces, media_networks, media_discover, media_stun_answers, media_port, ice_tcp, turn, turn_address, media_announce, announce_for, workers,
                 room_peers_per_worker, memory_mb, coalesce_us, cipher, max_viewer_bitrate, max_viewer_height, last_n,
                 loudest_n, room_caps, web_dir, log, allowed_hosts, trust_forwarded_host, trusted_proxies,
                 proxy_protocol, open,
@@ -39,7 +39,7 @@ impl Config {
         let (running, wanted) = (&self.limits, &wanted.limits);
         names.extend(fixed_that_differ!(
             Limits of running, wanted, under "limits.";
-            fixed: connections, http_connections, rooms, empty_rooms, connections_per_address, rooms_per_address,
+            fixed: connections, http_connections, media_connections, media_connections_per_address, rooms, empty_rooms, connections_per_address, rooms_per_address,
                 joins_per_minute_per_address, participants_per_room, large_room, audience_from, tracks_per_participant, publisher_bitrate,
                 message_bytes, chat_chars, chat_history, messages_per_second, message_burst, outgoing_queue,
                 join_timeout_ms, write_timeout_ms, connect_timeout_ms, ping_interval_ms, silence_ms,

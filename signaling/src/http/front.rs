@@ -64,7 +64,7 @@ impl Front {
 
 impl Protocol {
     /// The protocol of these first bytes; none without any.
-    fn of(first: &[u8]) -> Option<Self> {
+    pub(super) fn of(first: &[u8]) -> Option<Self> {
         Some(match *first.first()? {
             byte if IceTcp::begins_with(byte) => Self::Media,
             HANDSHAKE => Self::Tls,

@@ -23,6 +23,7 @@ use tracing::info;
 
 use super::frames::{Frames, PREFIX};
 use super::outgoing::Outgoing;
+use super::seats::{Seat, Seats};
 use super::seldom::Seldom;
 use crate::held_open::Place;
 use crate::media::{Media, PushError, SfuError, Stream, StreamKind};
@@ -33,6 +34,7 @@ pub(crate) struct IceTcp(Arc<Shared>);
 
 struct Shared {
     media: Arc<dyn Media>,
+    seats: Seats,
     open: AtomicUsize,
     opened: AtomicU64,
     /// In the order of [`Refusal::ALL`].
@@ -59,7 +61,7 @@ enum Refusal {
     TooLong,
     /// The first frame is no STUN check of anybody in a call, or not authentic.
     Unknown,
-    /// The relay has too many streams.
+    /// The relay has too many streams, or too many connections carry media.
     TooMany,
     /// The relay is overloaded, or has stopped.
     Unavailable,
@@ -75,6 +77,8 @@ const LONGEST: usize = 2_048;
 const FIRST_BYTE: u8 = (LONGEST_FIRST >> 8) as u8;
 /// Bytes read at a time.
 pub(super) const READ: usize = 16 << 10;
+/// Bytes read at a time of a stranger, who may leave it at half a frame.
+pub(super) const READ_BEFORE: usize = 1 << 10;
 /// Bytes that the kernel holds unsent: the queue is the relay's, which knows what is worth sending. It holds those of one
 /// write more. The connection is woken for more when half of them have left, which on a fast one is many times a round trip.
 pub(super) const UNSENT: u32 = 8 << 10;
@@ -107,9 +111,10 @@ impl Refusal {
 
 impl IceTcp {
     /// Connections are given to this media plane.
-    pub(crate) fn new(media: Arc<dyn Media>) -> Self {
+    pub(crate) fn new(media: Arc<dyn Media>, seats: Seats) -> Self {
         Self(Arc::new(Shared {
             media,
+            seats,
             open: AtomicUsize::new(0),
             opened: AtomicU64::new(0),
             refused: Default::default(),
@@ -144,8 +149,8 @@ impl IceTcp {
         let mut frames = Frames::default();
         frames.buffer().extend(read);
         let opened = self.open(&mut socket, &mut frames, address).await;
-        let stream = match opened {
-            Ok(stream) => stream,
+        let (stream, _seat) = match opened {
+            Ok(opened) => opened,
             Err(refusal) => return self.refuse(address, refusal),
         };
         // From now on it gives way to nobody.
@@ -163,11 +168,14 @@ impl IceTcp {
         socket: &mut TcpStream,
         frames: &mut Frames,
         address: SocketAddr,
-    ) -> Result<Stream, Refusal> {
+    ) -> Result<(Stream, Seat), Refusal> {
         let first = timeout(FIRST, first_frame(socket, frames)).await;
         let first = first.map_err(|_elapsed| Refusal::Stalled)??;
+        let seat = self.0.seats.take(address.ip().into());
+        let seat = seat.ok_or(Refusal::TooMany)?;
         let opened = self.0.media.open_stream(address, StreamKind::IceTcp, first);
-        opened.await.map_err(|error| match error {
+        let opened = opened.await.map(|stream| (stream, seat));
+        opened.map_err(|error| match error {
             SfuError::Limit { .. } => Refusal::TooMany,
             SfuError::Overloaded | SfuError::Stopped | SfuError::WorkerFailed => {
                 Refusal::Unavailable
@@ -210,19 +218,19 @@ async fn first_frame(socket: &TcpStream, frames: &mut Frames) -> Result<Vec<u8>,
             frames.take();
             return Ok(first);
         }
-        let read = read(socket, frames).await;
+        let read = read(socket, frames, READ_BEFORE).await;
         if read.map_err(|_| Refusal::Closed)? == 0 {
             return Err(Refusal::Closed);
         }
     }
 }
 
-/// Waits for bytes and reads some; 0 at the end.
-async fn read(socket: &TcpStream, frames: &mut Frames) -> io::Result<usize> {
+/// Waits for bytes and reads some, with room for `most` at least; 0 at the end.
+async fn read(socket: &TcpStream, frames: &mut Frames, most: usize) -> io::Result<usize> {
     loop {
         socket.readable().await?;
         let buffer = frames.buffer();
-        buffer.reserve(READ);
+        buffer.reserve(most);
         match socket.try_read_buf(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             read => return read,
@@ -248,7 +256,7 @@ async fn pump(socket: &TcpStream, mut frames: Frames, mut stream: Stream) -> io:
                     Err(error) => return Err(error),
                 }
             }
-            read = read(socket, &mut frames), if may_read => {
+            read = read(socket, &mut frames, READ), if may_read => {
                 if read? == 0 {
                     return Ok(());
                 }
@@ -297,7 +305,25 @@ fn fill(out: &mut Outgoing, stream: &mut Stream) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn half_a_frame_of_a_stranger_holds_little_memory() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let mut client = TcpStream::connect(address).await.expect("connect");
+        let (socket, _) = listener.accept().await.expect("accepted");
+        client.write_all(&[0, 100, 0, 1]).await.expect("sent");
+        drop(client);
+        let mut frames = Frames::default();
+        let first = first_frame(&socket, &mut frames).await;
+        assert_eq!(first, Err(Refusal::Closed));
+        let held = frames.buffer().capacity();
+        assert!(held <= 2 * READ_BEFORE, "{held}");
+    }
 
     #[test]
     fn each_refusal_has_its_place() {

@@ -3,6 +3,8 @@
 mod assets;
 mod frames;
 mod front;
+#[cfg(any(test, feature = "testing"))]
+mod front_fuzz;
 mod headers;
 mod health;
 mod host;
@@ -17,6 +19,7 @@ mod proxied;
 mod refused;
 mod rewound;
 mod room;
+mod seats;
 mod seldom;
 mod serve;
 mod stats;
@@ -35,6 +38,8 @@ pub(crate) use assets::Assets;
 #[cfg(feature = "testing")]
 pub(crate) use frames::fuzz as fuzz_frames;
 pub(crate) use front::Front;
+#[cfg(feature = "testing")]
+pub(crate) use front_fuzz::front as fuzz_front;
 pub(crate) use host::Hosts;
 pub(crate) use ice_tcp::IceTcp;
 pub(crate) use origin::Origins;
@@ -43,6 +48,7 @@ pub(crate) use proxied::ProxyProtocol;
 #[cfg(feature = "testing")]
 pub(crate) use proxied::fuzz as fuzz_proxy_header;
 pub(crate) use refused::RequestsRefused;
+pub(crate) use seats::Seats;
 pub(crate) use serve::{Bounds, serve};
 pub(crate) use stats::Stats;
 pub(crate) use tls::Tls;

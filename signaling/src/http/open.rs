@@ -3,7 +3,8 @@
 //! Where there are too many, the address that has most of them gives up its oldest. So whoever opens a thousand and asks
 //! for nothing closes their own, and a person with one slow connection keeps it.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +28,18 @@ struct Connections {
     by_number: HashMap<u64, Connection>,
     /// The connections of each address that may have to give way. The peer's address counts, or the one that its header of the
     /// PROXY protocol names: `X-Forwarded-For` comes later, in a request. Behind a proxy for HTTP all are the proxy's.
-    may_give_way: HashMap<ClientAddress, usize>,
+    may_give_way: HashMap<ClientAddress, BTreeSet<Age>>,
+    /// The addresses of `may_give_way`, the last of which gives way next. A storm of thousands makes one look for each of its
+    /// connections: it must not take a look at all of them.
+    by_rank: BTreeMap<Rank, ClientAddress>,
+    /// Connections that may have to give way.
+    waiting: usize,
 }
+
+/// When a connection was made, or was held open last, and its number, by which no two are equal.
+type Age = (Instant, u64);
+/// How many an address has, and the age of its oldest: of those that have most, the one with the oldest is last.
+type Rank = (usize, Reverse<Age>);
 
 struct Connection {
     address: ClientAddress,
@@ -74,7 +85,7 @@ impl Open {
     /// many still, as those that would give way are too young.
     pub(super) fn close_old(&self, most: usize) -> bool {
         self.with(|open| {
-            while open.may_give_way.values().sum::<usize>() >= most.max(1) {
+            while open.waiting >= most.max(1) {
                 if !open.close_one() {
                     return true;
                 }
@@ -97,8 +108,9 @@ impl Connections {
             holding: 0,
             task: None,
         };
+        let age = (connection.since, self.made);
         self.by_number.insert(self.made, connection);
-        *self.may_give_way.entry(address).or_default() += 1;
+        self.list(address, age);
         self.made
     }
 
@@ -106,41 +118,55 @@ impl Connections {
         if let Some(connection) = self.by_number.remove(&number)
             && connection.holding == 0
         {
-            self.one_less(connection.address);
+            self.unlist(connection.address, (connection.since, number));
         }
     }
 
-    /// Counts one less that may have to give way.
-    fn one_less(&mut self, address: ClientAddress) {
-        if let Some(count) = self.may_give_way.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.may_give_way.remove(&address);
-            }
+    /// Counts a connection as one that may have to give way.
+    fn list(&mut self, address: ClientAddress, age: Age) {
+        self.change(address, |ages| ages.insert(age));
+        self.waiting += 1;
+    }
+
+    /// Counts it no more.
+    fn unlist(&mut self, address: ClientAddress, age: Age) {
+        self.change(address, |ages| ages.remove(&age));
+        self.waiting -= 1;
+    }
+
+    /// Changes the connections of an address, and its rank with them.
+    fn change(&mut self, address: ClientAddress, change: impl FnOnce(&mut BTreeSet<Age>) -> bool) {
+        let ages = self.may_give_way.entry(address).or_default();
+        if let Some(rank) = rank(ages) {
+            self.by_rank.remove(&rank);
+        }
+        change(ages);
+        match rank(ages) {
+            Some(rank) => _ = self.by_rank.insert(rank, address),
+            None => _ = self.may_give_way.remove(&address),
         }
     }
 
     /// Closes the oldest connection of the addresses that have most. False if that one is too young.
     fn close_one(&mut self) -> bool {
-        let Some(most) = self.may_give_way.values().max().copied() else {
+        let Some(((_, Reverse((since, number))), _)) = self.by_rank.last_key_value() else {
             return false;
         };
-        let has_most =
-            |it: &Connection| it.holding == 0 && self.may_give_way.get(&it.address) == Some(&most);
-        let candidates = self.by_number.iter().filter(|(_, it)| has_most(it));
-        let Some((number, oldest)) = candidates.min_by_key(|(number, it)| (it.since, **number))
-        else {
+        let (number, is_old) = (*number, since.elapsed() >= LEAST_AGE);
+        let oldest = self.by_number.get(&number);
+        let task = oldest.and_then(|it| it.task.clone());
+        let Some(task) = task.filter(|_| is_old) else {
             return false;
         };
-        let is_old = oldest.since.elapsed() >= LEAST_AGE;
-        let Some(task) = oldest.task.clone().filter(|_| is_old) else {
-            return false;
-        };
-        let number = *number;
         self.remove(number);
         task.abort();
         true
     }
+}
+
+/// The rank of an address with these connections; none without any.
+fn rank(ages: &BTreeSet<Age>) -> Option<Rank> {
+    Some((ages.len(), Reverse(*ages.first()?)))
 }
 
 impl Drop for Listed {
@@ -157,8 +183,8 @@ impl Visitors for Open {
             };
             connection.holding += 1;
             if connection.holding == 1 {
-                let address = connection.address;
-                open.one_less(address);
+                let (address, age) = (connection.address, (connection.since, number));
+                open.unlist(address, age);
             }
         });
     }
@@ -171,7 +197,8 @@ impl Visitors for Open {
             connection.holding -= 1;
             if connection.holding == 0 {
                 connection.since = Instant::now();
-                *open.may_give_way.entry(connection.address).or_default() += 1;
+                let (address, age) = (connection.address, (connection.since, number));
+                open.list(address, age);
             }
         });
     }
@@ -183,8 +210,9 @@ impl Visitors for Open {
             };
             let before = std::mem::replace(&mut connection.address, client);
             if connection.holding == 0 {
-                open.one_less(before);
-                *open.may_give_way.entry(client).or_default() += 1;
+                let age = (connection.since, number);
+                open.unlist(before, age);
+                open.list(client, age);
             }
         });
     }
@@ -223,7 +251,12 @@ mod tests {
 
     /// Connections, and addresses that have any which may give way.
     fn left(open: &Open) -> (usize, usize) {
-        open.with(|open| (open.by_number.len(), open.may_give_way.len()))
+        open.with(|open| {
+            let ages = open.may_give_way.values();
+            assert_eq!(ages.map(BTreeSet::len).sum::<usize>(), open.waiting);
+            assert_eq!(open.may_give_way.len(), open.by_rank.len());
+            (open.by_number.len(), open.may_give_way.len())
+        })
     }
 
     async fn closed(connections: &mut [oneshot::Receiver<()>]) -> Vec<usize> {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -32,7 +32,7 @@ pub(crate) struct OverTcp {
 }
 
 /// Bytes by which TURN and ICE-TCP are told apart.
-const TELLING: usize = 8;
+pub(super) const TELLING: usize = 8;
 
 /// The connection of a client whose handshake is done.
 pub(super) type Secure = Box<TlsStream<Patient<TcpStream>>>;
@@ -77,14 +77,8 @@ impl OverTcp {
         let Some(turn) = &self.turn else {
             return Some(Rewound::new(Vec::new(), stream));
         };
-        let mut first = vec![0; TELLING];
-        let read = timeout(patience, stream.read(&mut first)).await.ok()?;
-        // The end of a connection is found again.
-        first.truncate(read.unwrap_or(0));
-        if !first
-            .first()
-            .is_some_and(|first| TurnFront::begins_with(*first))
-        {
+        let (first, is_turn) = timeout(patience, tell_turn(&mut stream)).await.ok()?;
+        if !is_turn {
             return Some(Rewound::new(first, stream));
         }
         let _ = SockRef::from(stream.get_ref().0.get_ref()).set_tcp_notsent_lowat(UNSENT);
@@ -94,8 +88,18 @@ impl OverTcp {
     }
 }
 
-/// Reads the first bytes of a connection; whether it is TURN.
-async fn tell_apart(stream: &mut TcpStream, read: &mut Vec<u8>) -> bool {
+/// Reads some first bytes of a connection that is TURN or HTTP; whether it is TURN.
+pub(super) async fn tell_turn(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, bool) {
+    let mut first = vec![0; TELLING];
+    let read = stream.read(&mut first).await;
+    // The end of a connection is found again.
+    first.truncate(read.unwrap_or(0));
+    let is_turn = first.first().copied().is_some_and(TurnFront::begins_with);
+    (first, is_turn)
+}
+
+/// Reads the first bytes of a connection that is TURN or ICE-TCP; whether it is TURN.
+pub(super) async fn tell_apart(stream: &mut (impl AsyncRead + Unpin), read: &mut Vec<u8>) -> bool {
     loop {
         if let Some(is_turn) = begins_message(read) {
             return is_turn;

@@ -1,9 +1,10 @@
 //! TURN on the listener of HTTP: connections, and the streams to the media workers behind them.
 //!
-//! A connection is a visitor like any other of the listener until it has an allocation, for which it needs the credentials
-//! of a participant. From its first authentic STUN check to a peer on, datagrams to that peer go over a
-//! [`Stream`] of the relay, as those of ICE-TCP do. Its queue is the relay's: a client that takes less than is sent holds
-//! up nobody.
+//! A connection is a visitor like any other of the listener until it carries media. An allocation alone, for which it
+//! needs the credentials of a participant, is no reason to keep it where there are too many visitors: browsers make more
+//! of them than they use. From its first authentic STUN check to a peer on, datagrams to that peer go over a
+//! [`Stream`] of the relay, as those of ICE-TCP do, and it takes one of the [`Seats`] for media. Its queue is the relay's: a
+//! client that takes less than is sent holds up nobody.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,8 +17,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
-use super::ice_tcp::{PATIENCE, READ};
+use super::ice_tcp::{PATIENCE, READ, READ_BEFORE};
 use super::outgoing::Outgoing;
+use super::seats::{Seat, Seats};
 use super::seldom::Seldom;
 use crate::held_open::{Aside, Place};
 use crate::media::{Media, PushError, SfuError, Stream, StreamKind};
@@ -32,24 +34,28 @@ pub(crate) struct TurnFront(Arc<Shared>);
 struct Shared {
     media: Arc<dyn Media>,
     turn: Turn,
+    seats: Seats,
     seldom: Seldom,
 }
 
 /// A connection.
 struct Connection<'a> {
     front: &'a Shared,
+    client: SocketAddr,
     kind: StreamKind,
+    /// Streams of the allocation, one for each peer.
+    streams: Vec<Carried>,
+    /// None while there is no stream.
+    carrying: Option<Carrying>,
     session: Session,
     frames: Frames,
     out: Outgoing,
     /// Some of it may wait in TLS.
     unflushed: bool,
-    /// Streams of the allocation, one for each peer.
-    streams: Vec<Carried>,
     /// Checks in a row that were of nobody.
     unknown: u32,
-    place: Place,
     held: Option<Held>,
+    place: Place,
 }
 
 /// A peer, and the stream by which it is reached.
@@ -62,6 +68,11 @@ struct Carried {
 struct Held {
     relayed: SocketAddr,
     presence: watch::Receiver<()>,
+}
+
+/// The things that a connection has for as long as it carries media.
+struct Carrying {
+    _seat: Seat,
     /// It gives way to nobody.
     _aside: Aside,
 }
@@ -78,8 +89,6 @@ const STREAMS: usize = 8;
 /// Checks of nobody in a row after which a connection is closed: a transport that the server has given up is checked for
 /// some seconds.
 const UNKNOWN: u32 = 200;
-/// Bytes read at a time before there is an allocation.
-const READ_BEFORE: usize = 1 << 10;
 /// Bytes that wait for the client from which on nothing more is read from it: it asks, and does not take the answers.
 /// Media that waits is at most about half of that.
 const UNANSWERED: usize = 32 << 10;
@@ -109,11 +118,12 @@ impl From<Unreadable> for End {
 
 impl TurnFront {
     /// Datagrams are given to this media plane.
-    pub(crate) fn new(media: Arc<dyn Media>, turn: Turn) -> Self {
+    pub(crate) fn new(media: Arc<dyn Media>, turn: Turn, seats: Seats) -> Self {
         let seldom = Seldom::default();
         Self(Arc::new(Shared {
             media,
             turn,
+            seats,
             seldom,
         }))
     }
@@ -140,6 +150,7 @@ impl TurnFront {
         let _counted = turn.connected();
         let mut connection = Connection {
             front: &self.0,
+            client: address,
             kind,
             session: Session::new(Instant::now(), turn.clone(), address),
             frames: Frames::new(read),
@@ -147,8 +158,9 @@ impl TurnFront {
             unflushed: false,
             streams: Vec::new(),
             unknown: 0,
-            place,
+            carrying: None,
             held: None,
+            place,
         };
         match connection.run(io).await {
             Ok(()) => {}
@@ -185,17 +197,17 @@ impl Connection<'_> {
             self.fill();
             let has_out = !self.out.is_empty();
             let buffer = self.frames.buffer();
-            buffer.reserve(match self.held {
+            let most = match self.held {
                 Some(_) => READ,
                 None => READ_BEFORE,
-            });
+            };
             tokio::select! {
                 written = write(&mut writes, self.out.rest()), if has_out || self.unflushed => {
                     let written = written?;
                     self.unflushed = written > 0;
                     self.out.wrote(written);
                 }
-                read = reads.read_buf(buffer), if may_read => {
+                read = read(&mut reads, buffer, most), if may_read => {
                     if read? == 0 {
                         return match self.held {
                             Some(_) => Ok(()),
@@ -231,7 +243,7 @@ impl Connection<'_> {
                 match at {
                     Some(at) => match self.streams[at].stream.push(bytes) {
                         Err(PushError::Full) => return Ok(false),
-                        Err(PushError::Closed) => drop(self.streams.remove(at)),
+                        Err(PushError::Closed) => self.end_streams(|it| it.peer == peer),
                         // A datagram that is too long is lost, as on any path.
                         Ok(()) | Err(_) => {}
                     },
@@ -251,11 +263,19 @@ impl Connection<'_> {
         let Some(relayed) = self.session.relayed() else {
             return Ok(());
         };
+        let carrying = match self.carrying.take().or_else(|| self.carry()) {
+            Some(carrying) => carrying,
+            None => {
+                self.front.turn.refuse(Refusal::Unavailable);
+                return Ok(());
+            }
+        };
         let opened = self.front.media.open_stream(relayed, self.kind, first);
         let refusal = match opened.await {
             Ok(stream) => {
                 self.unknown = 0;
                 self.streams.push(Carried { peer, stream });
+                self.carrying = Some(carrying);
                 return Ok(());
             }
             Err(
@@ -266,6 +286,9 @@ impl Connection<'_> {
             ) => Refusal::Unavailable,
             Err(_) => Refusal::Unknown,
         };
+        if !self.streams.is_empty() {
+            self.carrying = Some(carrying);
+        }
         self.front.turn.refuse(refusal);
         self.unknown += 1;
         match self.unknown < UNKNOWN {
@@ -280,14 +303,25 @@ impl Connection<'_> {
         if self.held.as_ref().map(|held| held.relayed) == relayed {
             return;
         }
-        self.streams.clear();
-        self.held = None;
-        if let (Some(relayed), Some(presence)) = (relayed, self.session.presence()) {
-            self.held = Some(Held {
-                relayed,
-                presence,
-                _aside: self.place.set_aside(),
-            });
+        self.end_streams(|_| true);
+        let presence = self.session.presence();
+        self.held = relayed
+            .zip(presence)
+            .map(|(relayed, presence)| Held { relayed, presence });
+    }
+
+    /// Makes ready for a first stream; none if too many connections carry media.
+    fn carry(&self) -> Option<Carrying> {
+        Some(Carrying {
+            _seat: self.front.seats.take(self.client.ip().into())?,
+            _aside: self.place.set_aside(),
+        })
+    }
+
+    fn end_streams(&mut self, ends: impl Fn(&Carried) -> bool) {
+        self.streams.retain(|it| !ends(it));
+        if self.streams.is_empty() {
+            self.carrying = None;
         }
     }
 
@@ -308,9 +342,19 @@ impl Connection<'_> {
             }
         }
         // What the worker has sent before it ended a stream was taken before.
-        self.streams
-            .retain(|it| !it.stream.is_closed() || it.stream.waiting_bytes() > 0);
+        self.end_streams(|it| it.stream.is_closed() && it.stream.waiting_bytes() == 0);
     }
+}
+
+/// Reads `most` bytes at most, and makes no more room than for these. Whatever the buffer has room for would be more each
+/// time: frames that wait for the relay stay in it, and it doubled.
+async fn read(
+    io: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    most: usize,
+) -> io::Result<usize> {
+    buffer.reserve_exact(most);
+    io.take(most as u64).read_buf(buffer).await
 }
 
 /// Writes some of the bytes; 0 once there are none, and those before have left.
@@ -344,7 +388,33 @@ async fn gone(held: &mut Option<Held>) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::duplex;
+
     use super::*;
+    use crate::turn::LONGEST;
+
+    #[tokio::test]
+    async fn frames_that_wait_do_not_make_the_buffer_grow() {
+        let (mut client, mut io) = duplex(1 << 20);
+        let mut frames = Frames::default();
+        let channel_data = [&[0x40, 0, 0x03, 0xe4][..], &[7; 996]].concat();
+        client
+            .write_all(&channel_data.repeat(1_000))
+            .await
+            .expect("sent");
+        // The relay takes nothing for a while after each read.
+        for _ in 0..40 {
+            read(&mut io, frames.buffer(), READ).await.expect("bytes");
+            for _ in 0..3 {
+                frames.buffer();
+            }
+            while let Ok(Some((_, len))) = frames.peek(LONGEST) {
+                frames.take(len);
+            }
+            let room = frames.buffer().capacity();
+            assert!(room <= READ + LONGEST + 64, "{room}");
+        }
+    }
 
     #[test]
     fn turn_begins_with_a_zero() {

@@ -12,7 +12,8 @@ const FIXED: u64 = 64;
 const LEAST_CONNECTIONS: u64 = 2;
 
 /// Raises the soft limit to the number that the settings need, as far as the hard limit allows. If that is too low,
-/// `connections` and `http_connections` are lowered to fit, so that one too many is refused with a message.
+/// `connections`, `media_connections` and `http_connections` are lowered to fit, so that one too many is refused with a
+/// message.
 ///
 /// # Errors
 ///
@@ -20,9 +21,14 @@ const LEAST_CONNECTIONS: u64 = 2;
 pub(crate) fn provide(config: &mut Config) -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     let workers = workers(config) as u64;
+    let is_media_over_tcp = config.ice_tcp || config.turn;
     let limits = &mut config.limits;
     let (wanted, pages) = (limits.connections as u64, limits.http_connections as u64);
-    let plan = plan(limit.current, limit.maximum, wanted, pages, workers)?;
+    let media = match is_media_over_tcp {
+        true => limits.media_connections as u64,
+        false => 0,
+    };
+    let plan = plan(limit.current, limit.maximum, wanted, pages, media, workers)?;
     if let Some(soft) = plan.raise_to {
         let raised = Rlimit {
             current: Some(soft),
@@ -37,6 +43,9 @@ pub(crate) fn provide(config: &mut Config) -> Result<(), String> {
         );
     }
     limits.http_connections = plan.pages as usize;
+    if is_media_over_tcp {
+        limits.media_connections = plan.media as usize;
+    }
     if plan.connections < wanted {
         limits.connections = plan.connections as usize;
         warn!(
@@ -64,6 +73,7 @@ struct Plan {
     /// Connections that there is room for, of those wanted.
     connections: u64,
     pages: u64,
+    media: u64,
 }
 
 /// `soft` and `hard` without a value are no limit.
@@ -72,15 +82,20 @@ fn plan(
     hard: Option<u64>,
     connections: u64,
     pages: u64,
+    media: u64,
     workers: u64,
 ) -> Result<Plan, String> {
     let own = FIXED + workers.saturating_mul(OF_WORKER);
-    let needed = own.saturating_add(pages).saturating_add(connections);
+    let wanted = pages.saturating_add(media).saturating_add(connections);
+    let needed = own.saturating_add(wanted);
     let allowed = hard.unwrap_or(u64::MAX).min(needed);
     let room = allowed.saturating_sub(own);
     // If there is little room, pages and calls share it.
     let pages = pages.min(room / 2);
     let room = room.saturating_sub(pages);
+    // Whoever sends media over TCP has a WebSocket, too.
+    let media = media.min(room / 2);
+    let room = room.saturating_sub(media);
     if room < LEAST_CONNECTIONS.min(connections) {
         return Err(format!(
             "the hard limit of open files is {allowed}, but {workers} media threads, pages and {connections} \
@@ -93,6 +108,7 @@ fn plan(
         raise_to: soft.filter(|soft| *soft < allowed).map(|_| allowed),
         connections: connections.min(room),
         pages,
+        media,
     })
 }
 
@@ -106,7 +122,7 @@ mod tests {
     fn the_soft_limit_is_raised_as_far_as_it_helps_and_may_be() {
         let own = FIXED + 2 * OF_WORKER;
         let needed = own + PAGES + 20_000;
-        let plan = |soft, hard| plan(soft, hard, 20_000, PAGES, 2);
+        let plan = |soft, hard| plan(soft, hard, 20_000, PAGES, 0, 2);
         for (soft, hard, raise_to, connections) in [
             (Some(1_024), None, Some(needed), 20_000),
             (Some(1_024), Some(1_048_576), Some(needed), 20_000),
@@ -124,8 +140,15 @@ mod tests {
                 raise_to,
                 connections,
                 pages: PAGES.min(connections),
+                media: 0,
             };
             assert_eq!(plan(soft, hard), Ok(expected), "{soft:?} {hard:?}");
+        }
+        // Connections for media leave as many for WebSockets.
+        for (hard, media, connections) in [(None, 2_048, 20_000), (Some(own + 1_000), 372, 372)] {
+            let plan = super::plan(Some(own), hard, 20_000, PAGES, 2_048, 2).expect("room");
+            assert_eq!(plan.needed, needed + 2_048);
+            assert_eq!((plan.media, plan.connections), (media, connections));
         }
         let said = plan(Some(32), Some(own + 1)).expect_err("too few");
         assert!(

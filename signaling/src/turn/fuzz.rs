@@ -59,7 +59,7 @@ pub(crate) fn connection(bytes: &[u8]) {
                     let value;
                     (value, attributes) = rest.split_at(rest.len().min(len.into()));
                     match u16::from_be_bytes([high, low]) {
-                        0 => writer.address(XOR_PEER_ADDRESS, named(value.first())),
+                        0 => writer.exact_address(XOR_PEER_ADDRESS, named(value.first())),
                         kind => writer.attribute(kind, value),
                     }
                 }
@@ -70,7 +70,7 @@ pub(crate) fn connection(bytes: &[u8]) {
             }
             2 => {
                 let mut writer = Writer::new(buffer, Class::Indication, method::SEND, &[7; 12]);
-                writer.address(XOR_PEER_ADDRESS, named(text.first()));
+                writer.exact_address(XOR_PEER_ADDRESS, named(text.first()));
                 writer.attribute(DATA, text.get(1..).unwrap_or_default());
                 writer.finish(None);
             }

@@ -66,7 +66,7 @@ pub(crate) enum Refusal {
     Capacity,
     /// The datagram to a peer is no STUN check of anybody in a call, or not authentic.
     Unknown,
-    /// The relay has too many streams, is overloaded, or has stopped.
+    /// The relay has too many streams, is overloaded, or has stopped; or too many connections carry media.
     Unavailable,
 }
 
@@ -83,7 +83,8 @@ pub(crate) struct Counted(Turn);
 /// before live on for a while after a restart of ICE.
 pub(super) const OF_A_USER: usize = 12;
 /// Allocations of a server at most; those that need TURN are few. Each holds less than a kilobyte beside its connection's
-/// buffers, and media goes over streams, which have bounds of their own.
+/// buffers. A connection whose allocation carries no media gives way to others, and those that carry media have bounds of
+/// their own.
 pub(super) const OF_ALL: usize = 8_192;
 /// The first port of a relayed address: below, browsers may suspect another service.
 const FIRST_PORT: u16 = 1_024;

@@ -364,6 +364,101 @@ fn each_refusal_has_its_code() {
 }
 
 #[test]
+fn a_foreign_peer_is_refused_in_whatever_form_it_is_written() {
+    let peers = [PEER, OTHER_PORT, PEER_V6];
+    let forbidden = Answer::Error(403);
+    let mismatch = Answer::Error(443);
+    for (peer, expected) in [
+        // The machine's own, private networks, what clouds tell their machines, and strangers.
+        ("127.0.0.1:10000", &forbidden),
+        ("10.0.0.1:10000", &forbidden),
+        ("192.168.1.1:10000", &forbidden),
+        ("169.254.169.254:80", &forbidden),
+        ("8.8.8.8:53", &forbidden),
+        // Nowhere, and everywhere.
+        ("0.0.0.0:10000", &forbidden),
+        ("255.255.255.255:10000", &forbidden),
+        ("224.0.0.1:10000", &forbidden),
+        // IPv4 in IPv6: that is canonical. One of ours is one of ours.
+        ("[::ffff:127.0.0.1]:10000", &forbidden),
+        ("[::ffff:10.0.0.1]:10000", &forbidden),
+        ("[::ffff:0.0.0.0]:10000", &forbidden),
+        ("[::ffff:192.0.2.1]:10000", &Answer::Success),
+        // IPv4-compatible, translated (RFC 6052, RFC 8215), 6to4 and Teredo: these are of IPv6.
+        ("[::127.0.0.1]:10000", &mismatch),
+        ("[::192.0.2.1]:10000", &mismatch),
+        ("[64:ff9b::192.0.2.1]:10000", &mismatch),
+        ("[64:ff9b:1::192.0.2.1]:10000", &mismatch),
+        ("[2002:c000:201::1]:10000", &mismatch),
+        ("[2001:0:c000:201::1]:10000", &mismatch),
+        ("[::1]:10000", &mismatch),
+    ] {
+        let mut bench = Bench::with_peers(&peers);
+        assert_eq!(bench.ask(&bench.client.allocate()), Answer::Success);
+        let peer = addr(peer);
+        assert_eq!(
+            &bench.ask(&bench.client.permit(&[peer])),
+            expected,
+            "{peer}"
+        );
+        assert_eq!(
+            &bench.ask(&bench.client.bind(0x4000, peer)),
+            expected,
+            "{peer}"
+        );
+        let is_ours = *expected == Answer::Success;
+        assert_eq!(bench.reaches(&peer.to_string()), is_ours, "{peer}");
+    }
+    // With an allocation of IPv6.
+    let six = (REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0][..]);
+    for (peer, expected) in [
+        ("[::1]:10000", &forbidden),
+        ("[::]:10000", &forbidden),
+        ("[::127.0.0.1]:10000", &forbidden),
+        ("[::192.0.2.1]:10000", &forbidden),
+        ("[64:ff9b::192.0.2.1]:10000", &forbidden),
+        ("[2002:c000:201::1]:10000", &forbidden),
+        ("[fe80::1]:10000", &forbidden),
+        ("[fd00::1]:10000", &forbidden),
+        ("[ff02::1]:10000", &forbidden),
+        ("[2001:db8:5::2]:10000", &forbidden),
+        ("[::ffff:127.0.0.1]:10000", &mismatch),
+        ("[::ffff:192.0.2.1]:10000", &mismatch),
+        (PEER_V6, &Answer::Success),
+    ] {
+        let mut bench = Bench::with_peers(&peers);
+        let allocate = bench.client.request(method::ALLOCATE, &[UDP, six]);
+        assert_eq!(bench.ask(&allocate), Answer::Success);
+        let peer = addr(peer);
+        assert_eq!(
+            &bench.ask(&bench.client.permit(&[peer])),
+            expected,
+            "{peer}"
+        );
+        assert_eq!(
+            &bench.ask(&bench.client.bind(0x4000, peer)),
+            expected,
+            "{peer}"
+        );
+        let is_ours = *expected == Answer::Success;
+        assert_eq!(bench.reaches(&peer.to_string()), is_ours, "{peer}");
+    }
+    // A permission is for an address, whatever the port; a channel and a datagram are for a port.
+    for other in ["192.0.2.1:0", "192.0.2.1:22", "192.0.2.1:443"] {
+        let mut bench = Bench::allocated();
+        assert_eq!(
+            bench.ask(&bench.client.permit(&[addr(other)])),
+            Answer::Success
+        );
+        assert_eq!(
+            bench.ask(&bench.client.bind(0x4000, addr(other))),
+            forbidden
+        );
+        assert!(!bench.reaches(other), "{other}");
+    }
+}
+
+#[test]
 fn unknown_attributes_are_named() {
     let mut bench = Bench::new();
     let attributes = [UDP, (0x7001, &b"x"[..]), (0x9001, b"may be ignored")];

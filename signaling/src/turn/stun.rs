@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 
+use super::peers::canonical;
+
 /// Bytes of a header.
 pub(super) const HEADER: usize = 20;
 const ATTRIBUTE_HEADER: usize = 4;
@@ -347,11 +349,16 @@ impl<'a> Writer<'a> {
         self.out.extend(std::iter::repeat_n(0, padding));
     }
 
-    /// Writes an XOR-ed address (RFC 8489 section 14.2).
+    /// Writes an XOR-ed address (RFC 8489 section 14.2), of IPv4 where it is one in IPv6.
     pub(super) fn address(&mut self, kind: u16, address: SocketAddr) {
+        self.exact_address(kind, canonical(address));
+    }
+
+    /// Writes an XOR-ed address in the form that it has.
+    pub(super) fn exact_address(&mut self, kind: u16, address: SocketAddr) {
         let mut value = [0; 20];
         value[2..4].copy_from_slice(&(address.port() ^ 0x2112).to_be_bytes());
-        let len = match address.ip().to_canonical() {
+        let len = match address.ip() {
             IpAddr::V4(ip) => {
                 value[1] = 1;
                 value[4..8].copy_from_slice(&ip.octets());

@@ -68,7 +68,7 @@ impl Client {
     pub(super) fn permit(&self, peers: &[SocketAddr]) -> Vec<u8> {
         self.signed(method::CREATE_PERMISSION, |writer| {
             for peer in peers {
-                writer.address(XOR_PEER_ADDRESS, *peer);
+                writer.exact_address(XOR_PEER_ADDRESS, *peer);
             }
         })
     }
@@ -77,7 +77,7 @@ impl Client {
         self.signed(method::CHANNEL_BIND, |writer| {
             let [high, low] = channel.to_be_bytes();
             writer.attribute(CHANNEL_NUMBER, &[high, low, 0, 0]);
-            writer.address(XOR_PEER_ADDRESS, peer);
+            writer.exact_address(XOR_PEER_ADDRESS, peer);
         })
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn unsigned(method: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
 pub(super) fn send(peer: SocketAddr, datagram: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = Writer::new(&mut out, Class::Indication, method::SEND, &TRANSACTION);
-    writer.address(XOR_PEER_ADDRESS, peer);
+    writer.exact_address(XOR_PEER_ADDRESS, peer);
     writer.attribute(DATA, datagram);
     writer.finish(None);
     out

@@ -1,5 +1,6 @@
 //! The native protocol against a real server on an ephemeral port. Its media plane only keeps
-//! books, but for `relay`, `workers` and `check`, which have the real one, and `process` and `bot`, which run the binary.
+//! books, but for `relay`, `workers` and `check`, which have the real one, and `process`, `bot` and `uclient`, which run the
+//! binary.
 
 // The counters of `/stats` in one piece.
 #![recursion_limit = "256"]
@@ -46,5 +47,6 @@ mod stopped;
 mod tls;
 mod tokens;
 mod turn;
+mod uclient;
 mod waiting;
 mod workers;

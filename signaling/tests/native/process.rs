@@ -268,6 +268,22 @@ async fn a_thousand_media_threads_with_calls_stop_in_time() {
 }
 
 #[tokio::test]
+async fn a_storm_of_connections_is_held_until_they_are_accepted() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("a number");
+    let most: usize = most.trim().parse().expect("a number");
+    let process = Process::start().await;
+    // It accepts nothing. A connection for which there is no room waits for ever.
+    process.signal("-STOP").await;
+    let mut storm = Vec::new();
+    for _ in 0..most.min(500) {
+        let connected = timeout(START_TIME, TcpStream::connect(process.addr)).await;
+        storm.push(connected.expect("there is room").expect("connected"));
+    }
+    process.signal("-CONT").await;
+    assert_eq!(get(process.addr, "/healthz").await.status, 200);
+}
+
+#[tokio::test]
 async fn under_nohup_it_outlives_its_terminal() {
     let mut process = Process::spawn(from_shell("trap '' HUP", &[])).await;
     let mut ada = process.join("Ada").await;

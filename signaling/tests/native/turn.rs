@@ -123,7 +123,7 @@ async fn join(client: &mut Client) -> Ice {
 }
 
 /// A client of TURN by another implementation, which makes messages and reads them.
-struct Turn {
+pub(crate) struct Turn {
     client: rtc_turn::client::Client,
     io: Box<dyn Connection>,
     read: Vec<u8>,
@@ -131,7 +131,11 @@ struct Turn {
 }
 
 impl Turn {
-    fn over(io: impl Connection + 'static, server: SocketAddr, turn: &IceServer) -> Self {
+    pub(crate) fn over(
+        io: impl Connection + 'static,
+        server: SocketAddr,
+        turn: &IceServer,
+    ) -> Self {
         let config = ClientConfig {
             stun_serv_addr: String::new(),
             turn_serv_addr: server.to_string(),
@@ -153,7 +157,7 @@ impl Turn {
         }
     }
 
-    async fn connect(server: SocketAddr, turn: &IceServer) -> Self {
+    pub(crate) async fn connect(server: SocketAddr, turn: &IceServer) -> Self {
         let io = TcpStream::connect(server).await.expect("connect");
         Self::over(io, server, turn)
     }
@@ -208,7 +212,7 @@ impl Turn {
         Some(frame)
     }
 
-    async fn allocate(&mut self) -> Result<SocketAddr, String> {
+    pub(crate) async fn allocate(&mut self) -> Result<SocketAddr, String> {
         let now = std::time::Instant::now();
         self.client.allocate(now).expect("asked");
         match self.event().await {
@@ -410,6 +414,63 @@ async fn strangers_leave_nothing_and_other_protocols_are_served_beside() {
     assert_eq!(get(server.addr, "/healthz").await.status, 200);
     server.counts("/turn/open", 0).await;
     server.counts("/turn/allocated", 0).await;
+}
+
+/// Connects until no more than four may be open beside those that carry media.
+async fn crowd(server: &Server) -> Vec<TcpStream> {
+    let mut crowd = Vec::new();
+    for _ in 0..8 {
+        crowd.push(TcpStream::connect(server.addr).await.expect("connect"));
+    }
+    crowd
+}
+
+#[tokio::test]
+async fn an_allocation_without_media_gives_way_and_one_with_media_does_not() {
+    let server = Server::with(|config| config.limits.http_connections = 4).await;
+    let mut client = Client::connect(&format!("ws://{}/v1/ws", server.addr)).await;
+    let ice = join(&mut client).await;
+    let mut unused = Turn::connect(server.addr, &ice.turn).await;
+    unused.allocate().await.expect("allocated");
+    let mut used = Turn::connect(server.addr, &ice.turn).await;
+    let relayed = used.allocate().await.expect("allocated");
+    used.permit(relayed, ice.peer).await.expect("permitted");
+    used.send(relayed, ice.peer, &check(&ice.ufrag, &ice.pwd));
+    used.answer().await;
+    server.counts("/turn/allocations", 2).await;
+    let _crowd = crowd(&server).await;
+    assert!(unused.event().await.is_none(), "it gave way");
+    server.counts("/turn/allocations", 1).await;
+    used.send(relayed, ice.peer, &check(&ice.ufrag, &ice.pwd));
+    used.answer().await;
+}
+
+#[tokio::test]
+async fn connections_with_media_have_a_bound_for_each_address() {
+    let server = Server::with(|config| config.limits.media_connections_per_address = 1).await;
+    let mut client = Client::connect(&format!("ws://{}/v1/ws", server.addr)).await;
+    let ice = join(&mut client).await;
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut turn = Turn::connect(server.addr, &ice.turn).await;
+        let relayed = turn.allocate().await.expect("allocated");
+        turn.permit(relayed, ice.peer).await.expect("permitted");
+        turn.send(relayed, ice.peer, &check(&ice.ufrag, &ice.pwd));
+        connections.push((turn, relayed));
+        if let [(first, _)] = &mut connections[..] {
+            first.answer().await;
+        }
+    }
+    // What is asked behind it is answered after it.
+    let (mut second, relayed) = connections.pop().expect("two");
+    let foreign = SocketAddr::from(([127, 0, 0, 2], ice.peer.port()));
+    let refused = second.permit(relayed, foreign).await;
+    assert!(refused.is_err(), "{refused:?}");
+    server.counts("/turn/refused/unavailable", 1).await;
+    drop(connections);
+    server.counts("/turn/allocations", 1).await;
+    second.send(relayed, ice.peer, &check(&ice.ufrag, &ice.pwd));
+    second.answer().await;
 }
 
 #[tokio::test]
