@@ -23,6 +23,7 @@ mod environment;
 mod flags;
 mod ice_server;
 mod log;
+mod over_tcp;
 mod reload;
 mod tls;
 mod turn;
@@ -34,6 +35,7 @@ pub use environment::{blamed_variable, unknown_variables};
 pub use flags::Flags;
 pub use ice_server::{IceSecret, IceServer, TURN_SECRET_VARIABLE};
 pub(crate) use ice_server::{TurnAddress, turn_server};
+use over_tcp::OverTcp;
 
 /// Bytes of a file of settings: far more than all of them take.
 const FILE_BYTES: usize = 1 << 20;
@@ -64,10 +66,11 @@ pub struct Config {
     /// Worker `i` receives media on UDP port `media_port + i`.
     pub media_port: u16,
     /// Whether media is taken over TCP too, on the address for HTTP (RFC 6544): for clients whose network lets no UDP
-    /// through.
+    /// through. [`load`](Self::load) turns it on where clients reach that address themselves and nothing says otherwise; a
+    /// node whose router is mounted elsewhere has no such address.
     pub ice_tcp: bool,
     /// Whether the address for HTTP is a TURN server too (RFC 8656), by which participants reach the media workers and
-    /// nothing else.
+    /// nothing else. [`load`](Self::load) turns it on as it does `ice_tcp`, and with `turn_address`.
     pub turn: bool,
     /// Host and port of the TURN server that participants are told. None: those by which each asked for the page. `turns:` before
     /// them says that a proxy in front ends TLS, `turn:` that there is no TLS.
@@ -451,14 +454,12 @@ impl Config {
     ///
     /// [`ConfigError`]: the file, or a value in it, is unusable.
     pub fn load(flags: Flags) -> Result<Self, ConfigError> {
-        let mut config = match &flags.config {
+        let (mut config, over_tcp) = match &flags.config {
             Some(path) => Self::read(path)?,
-            None => Self::default(),
+            None => Default::default(),
         };
         set(&mut config.listen, flags.listen);
         set(&mut config.media_port, flags.media_port);
-        set(&mut config.ice_tcp, flags.ice_tcp);
-        set(&mut config.turn, flags.turn);
         config.turn_address = flags.turn_address.or(config.turn_address);
         set(&mut config.workers, flags.workers);
         set(
@@ -527,19 +528,26 @@ impl Config {
             &mut config.ice_servers,
             std::env::var_os(TURN_SECRET_VARIABLE).as_ref(),
         )?;
+        let flags = OverTcp {
+            ice_tcp: flags.ice_tcp,
+            turn: flags.turn,
+        };
+        flags.or(over_tcp).apply(&mut config);
         config.check()?;
         Ok(config)
     }
 
-    fn read(path: &Path) -> Result<Self, ConfigError> {
+    /// Reads a file, and which ways over TCP it sets.
+    fn read(path: &Path) -> Result<(Self, OverTcp), ConfigError> {
         let text = files::read_text(path, FILE_BYTES).map_err(|source| ConfigError::Read {
             path: path.into(),
             source,
         })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+        let config = toml::from_str(&text).map_err(|source| ConfigError::Parse {
             path: path.into(),
             source: without_secrets(source, &text),
-        })
+        })?;
+        Ok((config, OverTcp::read(&text)))
     }
 
     /// The addresses that clients are told for ICE-TCP: those of the listener for HTTP. `own` are the machine's.
@@ -724,7 +732,7 @@ mod tests {
         let misspelt = said("sceret = \"a\"").expect_err("no setting").to_string();
         assert!(misspelt.contains("`sceret`"), "{misspelt}");
         let good = said("secret = \"hush-hush\"").expect("good");
-        assert_eq!(good.ice_servers[0].secret, Some("hush-hush".into()));
+        assert_eq!(good.0.ice_servers[0].secret, Some("hush-hush".into()));
         assert!(!format!("{good:?}").contains("hush"));
     }
 

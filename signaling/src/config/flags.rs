@@ -66,7 +66,8 @@ pub struct Flags {
     /// UDP port of the first media worker [default: 10000]
     #[arg(long, env = "TERTULIA_MEDIA_PORT", value_name = "PORT")]
     pub media_port: Option<u16>,
-    /// Take media over TCP too, on the address for HTTP, from those whose network lets no UDP through [default: false]
+    /// Take media over TCP too, on the address for HTTP, from those whose network lets no UDP through [default: where
+    /// clients reach that address themselves]
     #[arg(
         long,
         env = "TERTULIA_ICE_TCP",
@@ -77,7 +78,7 @@ pub struct Flags {
     )]
     pub ice_tcp: Option<bool>,
     /// Be a TURN server too, on the address for HTTP, by which participants reach the media and nothing else
-    /// [default: false]
+    /// [default: where clients reach that address themselves]
     #[arg(
         long,
         env = "TERTULIA_TURN",
