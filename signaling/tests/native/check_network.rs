@@ -72,16 +72,25 @@ async fn a_public_server_that_announces_a_private_address_is_told_so() {
     let folder = TempDir::new().expect("a folder");
     let reports = reports(
         folder.path(),
-        "start --listen 203.0.113.7:8080 --media-ip 10.9.9.9; check http://203.0.113.7:8080;",
+        "start --listen 203.0.113.7:8080 --media-ip 10.9.9.9 --ice-tcp=false --turn=false; \
+         check http://203.0.113.7:8080; \
+         kill $!; \
+         start --listen 203.0.113.7:8081 --media-ip 10.9.9.9; \
+         check http://203.0.113.7:8081;",
     )
     .await;
-    let [report] = &reports[..] else {
+    let [udp_alone, by_default] = &reports[..] else {
         panic!("{reports:?}");
     };
-    assert_eq!(report["outcome"], "closed");
-    names(report, "tls", "no_tls", &["https://"]);
-    let words = ["10.9.9.9 is a private address", "media_ip", "203.0.113.7"];
-    names(report, "udp4", "only_near_addresses", &words);
+    for report in [udp_alone, by_default] {
+        names(report, "tls", "no_tls", &["https://"]);
+        let words = ["10.9.9.9 is a private address", "media_ip", "203.0.113.7"];
+        names(report, "udp4", "only_near_addresses", &words);
+    }
+    assert_eq!(udp_alone["outcome"], "closed");
+    // By TURN, which leads to the media ports whatever address they have, people get in all the same.
+    assert_eq!(by_default["outcome"], "partly");
+    names(by_default, "turn_tcp", "ok", &[]);
 }
 
 #[tokio::test]
