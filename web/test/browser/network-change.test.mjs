@@ -42,8 +42,10 @@ if (address === null) {
     laptop.addLink("wifi", "198.51.100.1");
     laptop.addLink("mobile", "203.0.113.1");
     laptop.bringUp("wifi", "198.51.100.10");
-    servers.usual = await startWithKeys({ host: address, flags: ["--media-ip", address] });
-    servers.hasty = await startWithKeys({ host: address, flags: ["--media-ip", address, "--reconnect-grace", String(SHORT_GRACE)] });
+    // What is cut here is UDP, and nothing is to take its place.
+    const flags = ["--media-ip", address, "--ice-tcp=false", "--turn=false"];
+    servers.usual = await startWithKeys({ host: address, flags });
+    servers.hasty = await startWithKeys({ host: address, flags: [...flags, "--reconnect-grace", String(SHORT_GRACE)] });
     const origins = Object.values(servers).map(({ server }) => new URL(server.url).origin);
     // Cameras are for secure origins.
     const flags = { ...SLOW_CAMERA, also: [...SLOW_CAMERA.also, `--unsafely-treat-insecure-origin-as-secure=${origins.join(",")}`] };

@@ -97,7 +97,7 @@ if (address === null) {
       host: address,
       arrange: async (port) => {
         mediaPort = port;
-        return ["--media-ip", address, "--open", "--turn"];
+        return ["--media-ip", address, "--open", "--turn", "--ice-tcp=false"];
       },
     });
     // Cameras are for secure origins.
