@@ -151,7 +151,10 @@ impl Driver {
 
     fn sweep_streams(&mut self, now: Instant) {
         let worker = &self.worker;
-        self.streams.sweep(now, |path| worker.holds_path(path));
+        let closed = self.streams.sweep(now, |path| worker.keeps_path(now, path));
+        for path in closed {
+            self.worker.path_closed(now, path);
+        }
     }
 
     /// Takes the datagrams that came over streams.
@@ -709,6 +712,18 @@ mod tests {
         let other = open_stream(&mut call, soon, &modest, 1);
         assert!(other.is_ok(), "{:?}", other.err());
         let left = held.iter().filter(|stream| !stream.is_closed());
-        assert_eq!(left.count(), 16, "as many as a peer has paths");
+        assert_eq!(left.count(), 8, "as many streams as a peer may have");
+
+        // Without a check over them they are given up, the one in use too, and those that are checked are not.
+        let other = other.expect("a stream");
+        let later = soon + Duration::from_secs(59);
+        let mut again = open_stream(&mut call, later, &modest, 2).expect("another");
+        call.driver.take_streams(later + Duration::from_secs(2));
+        assert!(held.iter().all(Stream::is_closed) && other.is_closed());
+        let later = later + Duration::from_secs(58);
+        again.push(&modest.bytes()).expect("taken");
+        call.driver.take_streams(later);
+        call.driver.take_streams(later + Duration::from_secs(50));
+        assert!(!again.is_closed());
     }
 }

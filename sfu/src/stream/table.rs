@@ -192,6 +192,9 @@ impl Streams {
                 continue;
             };
             let before = end.to_connection.slots();
+            if before == TO_CONNECTION {
+                end.waiting.begin_anew();
+            }
             let (mut packets, mut bytes) = (0, 0);
             for datagram in run.datagrams() {
                 if ring::push(&mut end.to_connection, datagram) {
@@ -225,21 +228,22 @@ impl Streams {
         self.crowding.pop()
     }
 
-    /// Ends the streams that nobody is at any more: once in a while, and soon where there is no room for another.
-    pub(crate) fn sweep(&mut self, now: Instant, is_held: impl Fn(Path) -> bool) {
+    /// Ends the streams that nobody is at any more: once in a while, and soon where there is no room for another. Returns
+    /// their paths.
+    pub(crate) fn sweep(&mut self, now: Instant, is_held: impl Fn(Path) -> bool) -> Vec<Path> {
         let interval = match self.count {
             STREAMS => SWEEP_FULL,
             _ => SWEEP,
         };
         if self.count == 0 || self.swept_at.is_some_and(|at| now < at + interval) {
-            return;
+            return Vec::new();
         }
         self.swept_at = Some(now);
         let paths = self.ends.iter().flatten();
         let paths = paths.map(|end| end.path).filter(|path| !is_held(*path));
         let unheld: Vec<Path> = paths.collect();
-        for path in unheld {
-            self.close(path);
+        for path in &unheld {
+            self.close(*path);
         }
         // A connection may have gone in the moment in which it rang.
         for (slot, end) in self.ends.iter().enumerate() {
@@ -250,6 +254,7 @@ impl Streams {
                 self.bells.ring(slot);
             }
         }
+        unheld
     }
 
     /// The time of the next sweep.

@@ -24,6 +24,12 @@ const MARKS: usize = 64;
 const WINDOW: Duration = Duration::from_millis(100);
 
 impl Waiting {
+    /// Records that nothing waits, so that the rate until now is that of the sender.
+    pub(super) fn begin_anew(&mut self) {
+        self.marks.clear();
+        self.taken = [None; 2];
+    }
+
     /// Records bytes that were put in.
     pub(super) fn put(&mut self, now: Instant, bytes: usize) {
         let is_apart = self.marks.back().is_none_or(|(at, _)| now >= *at + APART);
@@ -109,13 +115,18 @@ mod tests {
     fn the_rate_is_that_of_the_last_tenths_of_a_second() {
         let start = Instant::now();
         let (mut waiting, mut bytes) = (Waiting::default(), 0);
+        // A second in which nothing is sent does not count.
+        waiting.put(start, 1_000);
+        assert_eq!(waiting.rate(start, 0), None);
+        waiting.begin_anew();
+        let start = start + Duration::from_secs(1) - Duration::from_millis(10);
         for (rate, turns) in [(0, 30), (1_000, 100), (50, 100)] {
             for _ in 0..turns {
                 let now = start + Duration::from_millis(waiting.put / 100);
                 waiting.put(now, 1_000);
                 bytes += 1_000 - rate;
                 let seen = waiting.rate(now, bytes);
-                if waiting.put == 1_000 {
+                if waiting.put <= 10_000 {
                     assert_eq!(seen, None);
                 }
             }

@@ -382,6 +382,11 @@ impl Transport {
         self.follow(steps);
     }
 
+    /// Whether the client still uses a path, or keeps it for later.
+    pub(crate) fn keeps(&self, now: Instant, path: Path) -> bool {
+        self.ice.keeps(now, path)
+    }
+
     /// The path that the client uses. None until its first check.
     pub(crate) fn path(&self) -> Option<Path> {
         self.ice.selected()

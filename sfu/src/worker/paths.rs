@@ -74,8 +74,11 @@ impl Worker {
         for index in peers {
             self.demux.paths.unbind(path, index.into());
             if let Some(peer) = self.peers.get_mut(index) {
+                let was_in_use = peer.transport.path() == Some(path);
                 peer.transport.path_closed(now, path);
-                peer.subscriber.link_mut().pacer.set_blocked(now, false);
+                if was_in_use {
+                    peer.subscriber.link_mut().pacer.set_blocked(now, false);
+                }
                 self.service(now, index);
             }
         }
@@ -86,14 +89,23 @@ impl Worker {
         let peers: Vec<PeerIx> = self.demux.paths.all_at(path).map(PeerIx::from).collect();
         for index in peers {
             if let Some(peer) = self.peers.get_mut(index) {
-                let crowding = match peer.transport.path() {
-                    Some(in_use) if in_use == path => crowding,
-                    _ => Crowding::Clear,
-                };
+                // The connection of a path that is not in use says nothing about the one that is.
+                if peer.transport.path() != Some(path) {
+                    continue;
+                }
                 peer.subscriber.link_mut().set_crowding(now, crowding);
                 self.schedule.touch(index);
             }
         }
+    }
+
+    /// Whether anybody still uses a path, or keeps it for later.
+    pub(crate) fn keeps_path(&self, now: Instant, path: Path) -> bool {
+        let mut peers = self.demux.paths.all_at(path).map(PeerIx::from);
+        peers.any(|index| {
+            let peer = self.peers.get(index);
+            peer.is_some_and(|peer| peer.transport.keeps(now, path))
+        })
     }
 
     /// Whether anybody is at a path.

@@ -96,6 +96,9 @@ pub(super) struct Steps {
 /// A client pairs each of its host, reflexive and relayed addresses, over Wi-Fi, cellular and VPN,
 /// in both families. The one silent longest makes way for a 17th, so that roaming never ends.
 const MAX_PATHS: usize = 16;
+/// Paths among these that are streams: two networks, two families, TCP and TURN. The worker has few streams for all of its
+/// peers, and each has rings of its own.
+const MAX_STREAMS: usize = 8;
 
 impl IceLite {
     /// Waits for the client. Our checks carry `tag`, and the rest of their numbers follow from `seed`.
@@ -366,6 +369,12 @@ impl IceLite {
         self.state(path).is_some()
     }
 
+    /// Whether the client still uses a path, or keeps it for later.
+    pub(super) fn keeps(&self, now: Instant, path: Path) -> bool {
+        let state = self.state(path);
+        state.is_some_and(|state| !state.is_idle(now))
+    }
+
     /// Whether the client has proved to be at this path.
     pub(super) fn is_proven(&self, now: Instant, path: Path) -> bool {
         self.state(path).is_some_and(|state| state.is_proven(now))
@@ -391,10 +400,13 @@ impl IceLite {
 
     /// Adds a path; the one that is checked least makes way for it.
     fn insert(&mut self, now: Instant, at: Path, remote: Arc<Remote>, steps: &mut Steps) {
-        if self.paths.len() == MAX_PATHS {
+        let streams = self.paths.iter().filter(|path| is_stream(path));
+        let has_streams = matches!(at, Path::Stream(_)) && streams.count() == MAX_STREAMS;
+        if self.paths.len() == MAX_PATHS || has_streams {
             let selected = self.selected();
             let unused = self.paths.iter().enumerate();
             let unused = unused.filter(|(_, path)| Some(path.state.path()) != selected);
+            let unused = unused.filter(|(_, path)| !has_streams || is_stream(path));
             let oldest = unused.min_by_key(|(_, path)| path.state.last_check());
             if let Some(at) = oldest.map(|(at, _)| at) {
                 let forgotten = self.paths.swap_remove(at).state.path();
@@ -490,6 +502,10 @@ impl IceLite {
         let mut states = self.paths.iter_mut().map(|known| &mut known.state);
         states.find(|state| state.path() == path)
     }
+}
+
+fn is_stream(path: &KnownPath) -> bool {
+    matches!(path.state.path(), Path::Stream(_))
 }
 
 fn transaction(tag: u32, rng: &mut StdRng) -> check::Transaction {

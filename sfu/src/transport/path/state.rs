@@ -20,6 +20,9 @@ pub(in crate::transport) struct PathState {
 /// beyond that, a check from elsewhere is taken for a client that moved.
 const SILENCE: Duration = Duration::from_secs(7);
 
+/// Time without a check after which a connection is given up: Chromium checks the paths that it keeps for later every 25 s.
+const IDLE: Duration = Duration::from_secs(60);
+
 impl PathState {
     /// A path over which the client checks for the first time.
     pub(in crate::transport) fn new(now: Instant, path: Path) -> Self {
@@ -49,6 +52,11 @@ impl PathState {
     /// Whether the client has not checked for so long that it may be elsewhere.
     pub(in crate::transport) fn is_silent(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last_check) > SILENCE
+    }
+
+    /// Whether the client has not checked for so long that it has given the path up.
+    pub(in crate::transport) fn is_idle(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_check) >= IDLE
     }
 
     /// The time of the last proof.
