@@ -307,6 +307,7 @@ impl IceLite {
     /// `is_sure`: the client is there for certain, and not just the packet late.
     pub(super) fn spoken(&mut self, now: Instant, at: Path, is_sure: bool) -> Option<Steps> {
         if self.selection.is_spoken_over(now, at) {
+            self.consent.spoke_here = true;
             return None;
         }
         let mut steps = Steps::default();

@@ -35,8 +35,10 @@ impl Hold {
 pub(in crate::transport) struct Consent {
     /// Something authentic came that is no STUN, since this was last asked.
     pub(in crate::transport) spoke: bool,
+    /// Some of it came over the path in use.
+    pub(in crate::transport) spoke_here: bool,
     /// A check of the server was answered once. From then on only answers are consent. For a client that never
-    /// answered, anything it sends from the address of its handshake is.
+    /// answered, anything it sends over the path in use is.
     answers: bool,
     /// The time of the last authentic packet. The client's own checks do not count: they show that it wants media, not
     /// that it receives any.
@@ -60,11 +62,13 @@ impl Consent {
 
     /// Records whether the client spoke; true if that counts as consent, too.
     pub(in crate::transport) fn hear(&mut self, now: Instant) -> bool {
+        let here = std::mem::take(&mut self.spoke_here);
         if !std::mem::take(&mut self.spoke) {
             return false;
         }
         self.heard_at = Some(now);
-        !self.answers
+        // What comes from elsewhere says nothing of who is at the path in use.
+        here && !self.answers
     }
 
     /// Whether the client has said what ends a hold. Answers to checks do so by themselves.
@@ -73,7 +77,7 @@ impl Consent {
             && match hold {
                 Hold::Unproven => false,
                 Hold::Silent => true,
-                Hold::NoConsent => !self.answers,
+                Hold::NoConsent => self.spoke_here && !self.answers,
             }
     }
 

@@ -18,11 +18,32 @@ fn a_client_that_answers_no_checks_connects_and_stays() {
         world.run(HOME, 4);
         let mut sealed = srtp.sending.encrypt_rtcp(&rtcp(1)).unwrap();
         world.transport.open_rtcp(&mut sealed).unwrap();
+        world.transport.spoken(world.now, home);
         assert_eq!(world.transport.media_path(), Some(home));
     }
     // The client cannot be followed: it is not known to be there.
     world.run(AWAY, 8);
     assert_ne!(world.transport.media_path(), Some(Path::from(AWAY)));
+}
+
+/// The address of its handshake may be another's by now.
+#[test]
+fn one_that_answers_no_checks_and_speaks_from_elsewhere_is_sent_nothing_where_it_was() {
+    let mut world = World::new();
+    world.answers = false;
+    world.check(HOME, true);
+    world.exchange(HOME);
+    let (home, away) = (Path::from(HOME), Path::from(AWAY));
+    assert_eq!(world.transport.media_path(), Some(home));
+    let mut srtp = world.client.srtp();
+    for _ in 0..12 {
+        world.run(AWAY, 4);
+        let mut sealed = srtp.sending.encrypt_rtcp(&rtcp(1)).unwrap();
+        world.transport.open_rtcp(&mut sealed).unwrap();
+        world.transport.spoken(world.now, away);
+    }
+    assert_eq!(world.transport.media_path(), None);
+    assert!(world.transport.hold().is_some());
 }
 
 /// A handshake whose flights went elsewhere proves nothing of where it ends.
