@@ -74,7 +74,7 @@ async fn a_public_server_that_announces_a_private_address_is_told_so() {
         folder.path(),
         "start --listen 203.0.113.7:8080 --media-ip 10.9.9.9 --ice-tcp=false --turn=false; \
          check http://203.0.113.7:8080; \
-         kill $!; \
+         kill $!; wait $! || true; \
          start --listen 203.0.113.7:8081 --media-ip 10.9.9.9; \
          check http://203.0.113.7:8081;",
     )
