@@ -101,7 +101,7 @@ if (address === null) {
 
   test("where joins need a token, an invitation link lets the check in, and its token is not shown", async () => {
     firewall([]);
-    const keyed = await startWithKeys({ host: address, flags: ["--media-ip", address] });
+    const keyed = await startWithKeys({ host: address, flags: ["--media-ip", address, "--ice-tcp=false", "--turn=false"] });
     try {
       const token = keyed.token("--room", "hall");
       const page = await openPage(browser, new URL("check", keyed.server.url).href);
