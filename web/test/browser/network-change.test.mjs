@@ -43,9 +43,9 @@ if (address === null) {
     laptop.addLink("mobile", "203.0.113.1");
     laptop.bringUp("wifi", "198.51.100.10");
     // What is cut here is UDP, and nothing is to take its place.
-    const flags = ["--media-ip", address, "--ice-tcp=false", "--turn=false"];
-    servers.usual = await startWithKeys({ host: address, flags });
-    servers.hasty = await startWithKeys({ host: address, flags: [...flags, "--reconnect-grace", String(SHORT_GRACE)] });
+    const udpAlone = ["--media-ip", address, "--ice-tcp=false", "--turn=false"];
+    servers.usual = await startWithKeys({ host: address, flags: udpAlone });
+    servers.hasty = await startWithKeys({ host: address, flags: [...udpAlone, "--reconnect-grace", String(SHORT_GRACE)] });
     const origins = Object.values(servers).map(({ server }) => new URL(server.url).origin);
     // Cameras are for secure origins.
     const flags = { ...SLOW_CAMERA, also: [...SLOW_CAMERA.also, `--unsafely-treat-insecure-origin-as-secure=${origins.join(",")}`] };
