@@ -85,7 +85,7 @@ pub struct NewKey {
 /// A server to check.
 #[derive(Clone, Debug, Args)]
 pub struct CheckUrl {
-    /// Address of its page, such as https://call.example.org
+    /// Address of its page, such as https://host or http://host:8080
     #[arg(value_name = "URL")]
     pub url: Target,
     /// Access token for the join, which others see among the arguments of the process; a file or TERTULIA_CHECK_TOKEN
