@@ -90,7 +90,7 @@ pub struct Spawn {
     pub cores: Vec<usize>,
     /// Its media threads; None: as many as it has cores.
     pub workers: Option<usize>,
-    /// It has TLS, with a certificate made for the run.
+    /// The server has TLS, with a certificate made for the run.
     pub tls: bool,
     /// Further arguments.
     pub arguments: Vec<String>,

@@ -263,13 +263,14 @@ async fn deaf(arena: &Arena) -> Said {
         drops.get("stream_full").copied().unwrap_or_default()
     };
     let began = Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_millis(50));
     // As long as an attack lasts, and until something has been dropped.
     while began.elapsed() < arena.during() || full(&arena.drops().await) == full(&before) {
         assert!(
             began.elapsed() < crate::http::PATIENCE,
             "it is sent no media"
         );
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        looks.tick().await;
     }
     let dropped = full(&arena.drops().await) - full(&before);
     drop((turn, viewer));

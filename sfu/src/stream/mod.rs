@@ -7,8 +7,8 @@
 //! video waits in its pacer, where it becomes stale and is skipped as on any narrow link, while sound, RTCP and handshakes
 //! pass; what does not fit any more is dropped and counted ([`DropReason::StreamFull`](crate::DropReason::StreamFull)).
 //!
-//! A stream exists only once its first datagram has authenticated: a STUN check with the user fragment and the password
-//! of a peer. To the worker it is a [path](crate::transport::Path) like any other, which must be proven before media
+//! A stream is kept only if its first datagram authenticates: a STUN check with the user fragment and the password of a
+//! peer. It is closed when its peer has not checked over it for a minute. To the worker it is a [path](crate::transport::Path) like any other, which must be proven before media
 //! goes there.
 //!
 //! | part | holds |
@@ -33,9 +33,10 @@ pub(crate) use table::{Opening, Streams};
 /// Whether a connection keeps up with what is sent to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Crowding {
-    /// It does again.
+    /// The connection keeps up again.
     Clear,
-    /// It does not. It took so many bits a second lately, if that was long enough to tell.
+    /// The connection does not keep up. The number is the rate that it took lately, in bits a second; none if it is not
+    /// known yet.
     Crowded(Option<u64>),
 }
 

@@ -37,7 +37,7 @@ pub(super) enum Unanswered {
     Silent,
     /// The connection ended before the answer.
     Closed,
-    /// What came is no HTTP, in the library's words.
+    /// The answer is no HTTP. The text is the library's.
     NotHttp(String),
 }
 

@@ -13,7 +13,7 @@ use super::target::Target;
 /// Addresses that are tried. Few names have more, and each is a connection.
 const MOST: usize = 4;
 
-/// What the machine's resolver said.
+/// The answer of the machine's resolver.
 #[derive(Debug)]
 pub(super) enum Looked {
     /// The URL has an address in place of a name.

@@ -82,11 +82,11 @@ impl Step {
 pub enum Verdict {
     /// All is well.
     Ok,
-    /// It works now, and may not for everybody or not for long.
+    /// The step works now, and may not for everybody or not for long.
     Warning,
-    /// It does not work.
+    /// The step does not work.
     Failed,
-    /// It was not tried, or cannot be judged from here.
+    /// The step was not tried, or cannot be judged from here.
     Skipped,
 }
 
@@ -115,7 +115,7 @@ pub struct Row {
     /// The time that it took.
     #[serde(rename = "ms", serialize_with = "milliseconds")]
     pub took: Duration,
-    /// What was found, in words; may be empty.
+    /// The finding, in words. It may be empty.
     pub found: String,
     /// One sentence: whose fault it probably is, and what to do. None for [`Verdict::Ok`].
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -250,7 +250,7 @@ impl Outcome {
 pub struct Report {
     /// The address that was checked.
     pub url: String,
-    /// What it comes to.
+    /// The result of all rows together.
     pub outcome: Outcome,
     /// In the order of a call's beginning.
     pub rows: Vec<Row>,
@@ -329,23 +329,7 @@ mod tests {
 
     #[test]
     fn each_name_is_that_of_the_json() {
-        for step in [
-            Step::Name,
-            Step::Tcp,
-            Step::Tls,
-            Step::Health,
-            Step::Page,
-            Step::WebSocket,
-            Step::Events,
-            Step::Polling,
-            Step::Join,
-            Step::Udp4,
-            Step::Udp6,
-            Step::IceTcp,
-            Step::TurnUdp,
-            Step::TurnTcp,
-            Step::TurnTls,
-        ] {
+        for step in crate::check::STEPS {
             assert_eq!(serde_json::json!(step), step.as_str());
         }
         for verdict in [

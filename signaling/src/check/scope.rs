@@ -5,7 +5,7 @@ use std::net::IpAddr;
 /// The narrower first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Scope {
-    /// This machine alone, or no address of anybody.
+    /// The address is of this machine alone, or of nobody.
     Loopback,
     /// One link: RFC 3927, RFC 4291 section 2.5.6.
     Link,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::report::{NOT_TRIED, Report, Row};
 
-/// Of the longest step, `websocket`, and of `skipped`.
+/// Widths of columns, in characters: the longest step is `websocket`, and the longest verdict is `skipped`.
 const STEP: usize = 9;
 const VERDICT: usize = 7;
 const TIME: usize = 8;

@@ -31,7 +31,7 @@ pub(super) enum Fault {
     WrongName,
     /// Nobody whom this machine trusts has signed it.
     UnknownIssuer,
-    /// This machine trusts nobody.
+    /// The machine of the check has no authorities to trust.
     NoRoots,
     Other(String),
 }
@@ -40,7 +40,7 @@ pub(super) enum Fault {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Shown {
     pub(super) fault: Option<Fault>,
-    /// It has signed itself.
+    /// The certificate is signed by its own key.
     pub(super) self_signed: bool,
     /// Certificates in the chain.
     pub(super) chain: usize,

@@ -29,7 +29,7 @@ pub(super) fn rows(trials: &[Trial], reached: IpAddr, relay: Option<String>) -> 
     rows
 }
 
-/// What is true of all ways, and decides between the reasons of one.
+/// Facts about all ways in, which decide between the reasons for which one fails.
 struct Facts {
     reached: IpAddr,
     /// The ports of TCP over which media gets through.

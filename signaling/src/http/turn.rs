@@ -73,7 +73,7 @@ struct Held {
 /// The things that a connection has for as long as it carries media.
 struct Carrying {
     _seat: Seat,
-    /// It gives way to nobody.
+    /// The connection gives way to nobody.
     _aside: Aside,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Client {
     credentials: Credentials,
     /// None before the server has told its realm.
     known: Option<Known>,
-    /// Of the request under way.
+    /// The transaction of the request under way.
     transaction: Transaction,
     method: u16,
 }
@@ -190,7 +190,7 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    /// This server's own side, with one participant.
+    /// A session of this server's own TURN, with one participant.
     struct Bench {
         session: Session,
         credentials: Credentials,

@@ -34,9 +34,9 @@ pub(crate) struct Session {
 /// The outcome of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step<'a> {
-    /// It is answered, if it has an answer.
+    /// The message is answered, if it has an answer.
     Done,
-    /// It is a datagram for a permitted peer.
+    /// The message carries a datagram for a permitted peer.
     Datagram { peer: SocketAddr, bytes: &'a [u8] },
 }
 

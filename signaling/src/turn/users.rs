@@ -41,7 +41,7 @@ struct Present {
     user: User,
 }
 
-/// What an allocation holds of its user.
+/// The part of a user that each of the user's allocations holds.
 #[derive(Clone)]
 pub(super) struct User {
     /// Allocations that the user has.

@@ -1,6 +1,6 @@
 //! TURN with coturn's client, `turnutils_uclient`: whom it does not reach, how often, and what that opens.
 //!
-//! It writes no form of an address but those of `inet_pton`, and takes an IPv4 address in IPv6 for one of IPv6. Others are
+//! `turnutils_uclient` writes no form of an address but those of `inet_pton`, and takes an IPv4 address in IPv6 for one of IPv6. Others are
 //! written by hand in the tests of the state machine.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,8 @@ use crate::turn::Turn;
 
 /// More than it takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// It asks for a pair of ports half of the time, and three of four of its channels are none any more since RFC 8656.
+/// Runs until an answer is taken as final: the client asks for a pair of ports half of the time, and three of four of its
+/// channels are none any more since RFC 8656.
 const TRIES: usize = 400;
 /// Allocations of a participant.
 const QUOTA: usize = 12;
@@ -64,7 +65,7 @@ impl Bench {
         stats["turn"]["refused"].take()
     }
 
-    /// What the server has open, by kind: `tcp`, `udp`, and others by their names.
+    /// Descriptors that the server has open, by kind: `tcp`, `udp`, and others by their names.
     fn open(&self) -> BTreeMap<String, usize> {
         let pid = self.process.child.id().expect("it runs");
         let inodes = |table: &str| -> Vec<String> {

@@ -96,8 +96,8 @@ pub(super) struct Steps {
 /// A client pairs each of its host, reflexive and relayed addresses, over Wi-Fi, cellular and VPN,
 /// in both families. The one silent longest makes way for a 17th, so that roaming never ends.
 const MAX_PATHS: usize = 16;
-/// Paths among these that are streams: two networks, two families, TCP and TURN. The worker has few streams for all of its
-/// peers, and each has rings of its own.
+/// Streams among these paths: a client on two networks has one by TCP and one by TURN in each family. A worker has few
+/// streams for all of its peers, and each has rings of its own. The one that is checked least makes way for a ninth.
 const MAX_STREAMS: usize = 8;
 
 impl IceLite {

@@ -1,4 +1,4 @@
-/** What happens to a network in the middle of a call, and what must be so in it. */
+/** Changes of a network in the middle of a call, each with what must be true during it. */
 import assert from "node:assert/strict";
 
 import { isLong } from "../extent.mjs";
@@ -105,7 +105,7 @@ export async function diesAndReturns({ lab, couple, row, tell }) {
   await checkSame(couple, before);
 }
 
-/** It is the call of before: of the same participants, over the same transports. */
+/** Checks that the call has the same participants and transports as before. */
 async function checkSame(couple, before) {
   const now = await couple.each((page) => page.evaluate(wayOf));
   for (const [kind, { id }] of Object.entries(before)) {

@@ -69,5 +69,5 @@ const ALL = [
   { name: "TLS proxy with PROXY", site: "named", rules: { forward: ONLY_TLS }, path: "turn_tcp", pair: /^relay tls -> 192\.0\.2\.30:10200$/, inFull: true },
 ];
 
-/** Those of this run. */
+/** The rows of this run. */
 export const ROWS = ALL.filter(({ inFull }) => isLong || !inFull);
